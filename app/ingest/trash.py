@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from app.catalogue import trash
 from app.catalogue.database.sessions import Database
+from app.catalogue.database.tables import TrashedImage
 from app.catalogue.encodings import NewEncoding
+from app.catalogue.filters.sql import Condition
 from app.catalogue.selection import Selection
 from app.catalogue.storage import deletion_queue
 from app.catalogue.storage.fsync_guard import FsyncGuard
@@ -73,7 +75,9 @@ class Trash:
         with self._database.transaction(allow_low_space=True) as session:
             deletion_id, ids = trash.delete_images(session, selection, expected)
         if not self._days:
-            self.purge()
+            # Only these: other deletions wait for their own files.
+            while self._purge(TrashedImage.deletion_id == deletion_id):
+                pass
         return Deleted(len(ids), deletion_id if ids and self._days else None)
 
     def restore(self, which: TrashSelection, *, skip_used_keys: bool = False) -> Restored:
@@ -119,17 +123,21 @@ class Trash:
             pass
 
     def purge_batch(self) -> bool:
-        """Remove some expired images; return whether there were any."""
+        """Remove some expired images; return whether there may be more."""
         with self._database.read_session() as session:
             if not trash.has_expired(session, self._days):
                 return False
+        return self._purge(trash.expired(self._days))
+
+    def _purge(self, which: Condition) -> bool:
+        """Remove some images that meet a condition; return whether there may be more."""
         with self._cleanup.track() as owner:
             with self._database.transaction(allow_low_space=True) as session:
-                purged = trash.purge_expired(session, self._encodings.index_version_id, self._days, _PURGE_BATCH)
+                purged = trash.purge_images(session, self._encodings.index_version_id, which, _PURGE_BATCH)
                 claims = deletion_queue.claim(session, purged.hashes, owner, self._files.max_delay_s)
             self._cleanup.delete(claims)
         self._encodings.discard(purged.slots)
-        return True
+        return purged.images == _PURGE_BATCH
 
     def _encode(self, missing: Sequence[Unencoded]) -> list[tuple[int, NewEncoding]]:
         images = [one.image for one in missing]
