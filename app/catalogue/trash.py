@@ -193,10 +193,10 @@ def restore_images(
     return ids, len(used)
 
 
-def purge_expired(session: Session, index_version_id: int, days: float, limit: int) -> Purged:
-    """Remove up to `limit` expired images from the trash for good, the first deleted first."""
+def purge_images(session: Session, index_version_id: int, which: Condition, limit: int) -> Purged:
+    """Remove up to `limit` images that meet a condition from the trash for good, the first deleted first."""
     lock_catalogue(session)
-    oldest = select(TrashedImage.image_id).where(expired(days)).order_by(TrashedImage.deleted_at, TrashedImage.image_id)
+    oldest = select(TrashedImage.image_id).where(which).order_by(TrashedImage.deleted_at, TrashedImage.image_id)
     ids = list(session.scalars(oldest.limit(limit)))
     of_images = among_ids(TrashedEncoding.image_id, ids), _has_features_of(index_version_id)
     slots = list(session.scalars(select(TrashedEncoding.slot).where(*of_images).distinct()))
@@ -239,7 +239,7 @@ def trashed_images(session: Session, ids: Sequence[int]) -> list[TrashedImage]:
 
 
 def has_expired(session: Session, days: float) -> bool:
-    """Return whether `purge_expired` has anything to do."""
+    """Return whether `purge_images` has anything to do."""
     return bool(session.scalar(select(exists().where(expired(days)))))
 
 

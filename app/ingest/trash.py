@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from app.catalogue import trash
 from app.catalogue.database.sessions import Database
 from app.catalogue.duplicates.merge import Merged, merge_images
+from app.catalogue.database.tables import TrashedImage
 from app.catalogue.encodings import NewEncoding
+from app.catalogue.filters.sql import Condition
 from app.catalogue.selection import Selection
 from app.catalogue.storage import deletion_queue
 from app.catalogue.storage.fsync_guard import FsyncGuard
@@ -74,7 +76,7 @@ class Trash:
         with self._database.transaction(allow_low_space=True) as session:
             deletion_id, ids = trash.delete_images(session, selection, expected)
         if not self._days:
-            self.purge()
+            self._purge_deletion(deletion_id)
         return Deleted(len(ids), deletion_id if ids and self._days else None)
 
     def merge(self, keep: int, others: Sequence[int]) -> Merged:
@@ -86,9 +88,10 @@ class Trash:
         self._disk.require_healthy()
         with self._database.transaction() as session:
             merged = merge_images(session, keep, others)
-        if not self._days:
-            self.purge()
-        return merged if self._days else replace(merged, deletion_id=None)
+        if self._days:
+            return merged
+        self._purge_deletion(merged.deletion_id)
+        return replace(merged, deletion_id=None)
 
     def restore(self, which: TrashSelection, *, skip_used_keys: bool = False) -> Restored:
         """Restore images as they were, as one change; when it returns, every search in every process finds them.
@@ -133,17 +136,26 @@ class Trash:
             pass
 
     def purge_batch(self) -> bool:
-        """Remove some expired images; return whether there were any."""
+        """Remove some expired images; return whether there may be more."""
         with self._database.read_session() as session:
             if not trash.has_expired(session, self._days):
                 return False
+        return self._purge(trash.expired(self._days))
+
+    def _purge_deletion(self, deletion_id: int | None) -> None:
+        """Remove the images of one deletion for good; other deletions wait for their own files."""
+        while self._purge(TrashedImage.deletion_id == deletion_id):
+            pass
+
+    def _purge(self, which: Condition) -> bool:
+        """Remove some images that meet a condition; return whether there may be more."""
         with self._cleanup.track() as owner:
             with self._database.transaction(allow_low_space=True) as session:
-                purged = trash.purge_expired(session, self._encodings.index_version_id, self._days, _PURGE_BATCH)
+                purged = trash.purge_images(session, self._encodings.index_version_id, which, _PURGE_BATCH)
                 claims = deletion_queue.claim(session, purged.hashes, owner, self._files.max_delay_s)
             self._cleanup.delete(claims)
         self._encodings.discard(purged.slots)
-        return True
+        return purged.images == _PURGE_BATCH
 
     def _encode(self, missing: Sequence[Unencoded]) -> list[tuple[int, NewEncoding]]:
         images = [one.image for one in missing]
