@@ -18,8 +18,8 @@ from tests.web.test_crop import drag
 DOCS = Path(__file__).parents[2] / "docs"
 SCREENSHOTS = DOCS / "screenshots"
 DESK, PHONE = ViewportSize(width=1200, height=900), ViewportSize(width=390, height=844)
-# Images below the viewport are not decoded before they are scrolled into view.
-IMAGES_LOADED = """[...document.images].every((image) =>
+# Images that are folded, or below the viewport, are not loaded before they are seen.
+IMAGES_LOADED = """[...document.images].every((image) => !image.checkVisibility() ||
     (image.complete && image.naturalWidth) || image.getBoundingClientRect().top > innerHeight)"""
 LINK = re.compile(r"screenshots/([\w-]+)\.png")
 
