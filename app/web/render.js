@@ -23,7 +23,13 @@ export function setBusy(busy) {
   document.body.classList.toggle("busy", busy);
   byId("results").ariaBusy = String(busy);
   if (busy) announce("Searching…");
-  else announce(`${byId("heading").textContent}: ${byId("pictures").querySelectorAll(".tile").length} shown`);
+  else announce(`${byId("heading").textContent}: ${shownCount()} shown`);
+}
+
+/** The number of pictures in the list, of which a virtual one has only some in the document. */
+function shownCount() {
+  const pictures = byId("pictures");
+  return pictures.querySelector("[aria-setsize]")?.ariaSetSize ?? pictures.querySelectorAll(".tile").length;
 }
 
 /**
