@@ -22,6 +22,7 @@ OWN_SEGMENTS = frozenset(
         "session",
         "static-offline-docs",
         "stats",
+        "trash",
         "web",
     }
 )
