@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from app.catalogue import trash
 from app.catalogue.database.sessions import Database
-from app.catalogue.duplicates.merge import Merged, merge_images
 from app.catalogue.database.tables import TrashedImage
+from app.catalogue.duplicates.merge import Merged, merge_images
 from app.catalogue.encodings import NewEncoding
 from app.catalogue.filters.sql import Condition
 from app.catalogue.selection import Selection
