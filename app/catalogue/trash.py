@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Select, Text, cast, delete, exists, func, insert, literal, or_, select, update
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import InstrumentedAttribute
 
 from app.catalogue.database.tables import (
@@ -263,20 +263,16 @@ def _ids(which: TrashSelection) -> Select[int]:
 
 def _used_keys(session: Session, ids: Sequence[int]) -> dict[int, str]:
     """Return the keys, by id, that another image has now, or a later deleted one of the same ids."""
-    mine, other = aliased(TrashedImage), aliased(TrashedImage)
-    in_catalogue = exists().where(Image.key == mine.key)
-    deleted_later = exists().where(
-        other.key == mine.key,
-        among_ids(other.image_id, ids),
-        or_(
-            other.deletion_id > mine.deletion_id,
-            (other.deletion_id == mine.deletion_id) & (other.image_id > mine.image_id),
-        ),
+    # A window instead of a self-join, which would compare each image with each.
+    last = func.max(TrashedImage.deletion_id).over(partition_by=TrashedImage.key)
+    mine = (
+        select(TrashedImage.image_id, TrashedImage.key, (TrashedImage.deletion_id < last).label("deleted_before"))
+        .where(among_ids(TrashedImage.image_id, ids))
+        .subquery()
     )
+    in_catalogue = exists().where(Image.key == mine.c.key)
     rows = session.execute(
-        select(mine.image_id, mine.key)
-        .where(among_ids(mine.image_id, ids), or_(in_catalogue, deleted_later))
-        .order_by(mine.image_id)
+        select(mine.c.image_id, mine.c.key).where(or_(mine.c.deleted_before, in_catalogue)).order_by(mine.c.image_id)
     )
     return dict(rows.all())
 

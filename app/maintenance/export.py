@@ -1,6 +1,6 @@
 """Export keys, labels and metadata as a table, in one snapshot and with constant memory.
 
-`lookalike index EXPORT` reads it back. JSON Lines keep every value; CSV is for spreadsheets, so it has a
+`lookalike index EXPORT FOLDER` reads it back. JSON Lines keep every value; CSV is for spreadsheets, so it has a
 byte order mark, and the types of its columns are those that the reader of tables infers. Cells are written as they are:
 a text that begins with `=` is a formula to a spreadsheet.
 """

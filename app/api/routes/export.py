@@ -85,7 +85,7 @@ def export_images(
 ) -> Response:
     """Stream key, label and metadata of all images, or of some, as of one moment.
 
-    `lookalike index EXPORT` reads the file again.
+    `lookalike index EXPORT FOLDER` reads the file again.
     """
     selection = Selection(None if ids is None else _parse_ids(ids), None, label, filter_, words)
     return ExportResponse(export(service.database, selection, format_), format_)

@@ -30,7 +30,7 @@ def export(
 ) -> None:
     """Write key, label and metadata of all images, or of some, to a table, as of one moment.
 
-    `lookalike index FILE` reads it again.
+    `lookalike index FILE FOLDER` reads it again.
     """
     with exit_on_error():
         kind, settings = _FORMATS.get(file.suffix.lower()), Settings()
