@@ -32,7 +32,7 @@ from app.search.sorting import MAX_COMPARED, MIXED_FACTOR, MIXED_IDS, MIXED_MODU
 
 # The values of an image by which an order compares it; None for those that its kind has not.
 Position = tuple[int | str | Decimal | None, ...]
-# Orders that an index has; the others are computed from all matching rows.
+# Orders that an index has, and all that are not by a metadata field.
 INDEXED = ("added", "key")
 _OWN = (*INDEXED, "label", "mixed")
 _KINDS = {
