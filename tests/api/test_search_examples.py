@@ -14,7 +14,10 @@ from PIL import Image
 
 from app.bootstrap import build_service_with_encoder
 from app.catalogue.database.sessions import Database
+from app.catalogue.index_sync import IndexSync
+from app.errors import ModelSwitchedError
 from app.main import create_app
+from app.search.index import Index
 from app.search.rocchio import UNLIKE_FRACTION
 from app.search.types import Encodings
 from app.settings import Settings
@@ -150,6 +153,26 @@ def test_combined_f7_has_unit_length_if_that_of_the_network_has(settings: Settin
     combined /= np.linalg.norm(combined)
     found = [match["distance"] for match in answer["results"]]
     assert found == pytest.approx(np.sort(np.linalg.norm(features - combined, axis=1)).tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("uploads", [1, 2])
+def test_search_that_a_model_switch_interrupts_reads_its_uploads_again(
+    truth: Truth, monkeypatch: pytest.MonkeyPatch, uploads: int
+) -> None:
+    files = [("image", image(seed)) for seed in (3, 57)[:uploads]]
+    undisturbed = search(truth, files=files)["results"]
+    synced = IndexSync.synced_index
+    interrupted: list[bool] = []
+
+    def switched_once(index_sync: IndexSync) -> Index:
+        if not interrupted:
+            interrupted.append(True)
+            raise ModelSwitchedError(index_sync._index_version_id)
+        return synced(index_sync)
+
+    monkeypatch.setattr(IndexSync, "synced_index", switched_once)
+    assert search(truth, files=files)["results"] == undisturbed
+    assert interrupted
 
 
 def test_warnings_name_the_file(client: TestClient) -> None:
