@@ -126,6 +126,15 @@ def test_adding_with_a_read_only_key_prompts_for_another(page: Page, data_dir: P
     expect(error).to_be_hidden()
 
 
+def test_what_a_key_may_not_do_is_not_offered(page: Page, data_dir: Path) -> None:
+    page.goto("/?open=1")
+    type_key(page, make_key(data_dir, "browses", "search"))
+    expect(page.get_by_role("button", name="Find similar")).to_be_visible()
+    for name in ("Edit", "Delete", "Add pictures", "Add a folder"):
+        expect(page.get_by_role("button", name=name, exact=True)).to_have_count(0)
+    expect(page.get_by_role("link", name="Trash")).to_have_count(0)
+
+
 def test_the_key_can_be_changed(page: Page, data_dir: Path) -> None:
     first, second = make_key(data_dir, "one", "search"), make_key(data_dir, "another", "search")
     control = page.get_by_role("button", name="Use another key")
