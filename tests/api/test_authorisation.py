@@ -134,7 +134,7 @@ def needed(method: str, path: str) -> Scope:
     """Return the documented scope of an operation."""
     if path.startswith(ADMIN):
         return Scope.ADMIN
-    if path == TRASH:
+    if path.startswith(TRASH):
         return Scope.WRITE
     if method in ("GET", "HEAD", "OPTIONS") or (method, path) in SEARCHING:
         return Scope.SEARCH

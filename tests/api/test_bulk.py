@@ -175,7 +175,7 @@ def test_deleted_images_are_nowhere_but_in_the_trash(client: TestClient) -> None
     labels = client.get("/facets").json()["labels"]
     assert {(one["value"], one["count"]) for one in labels} == {("even", 1), ("odd", 1)}
     assert {image_id for image_id, _ in found_by(client, random_image(1))} == {ids[0], ids[3]}
-    for path in ("", "/original", "/thumbnail", "/similar", "/seen", "/duplicates"):
+    for path in ("", "/original", "/thumbnail", "/similar", "/seen", "/duplicates?max_distance=1"):
         assert client.get(f"/images/{ids[1]}{path}").status_code == 404, path
     page = client.get("/trash").json()
     thumbnail = client.get(page["items"][0]["thumbnail_url"])
