@@ -47,6 +47,11 @@ def explanation(page: Page) -> None:
     page.get_by_text("Distances and code bits").click()
 
 
+def operations(page: Page) -> None:
+    page.goto("/operations")
+    expect(page.get_by_role("button", name=re.compile("^Measure"))).to_be_visible()
+
+
 def crop(page: Page) -> None:
     search(page, "demo-dress-003")
     drag(page, (0.25, 0.5), (0.75, 0.95))
@@ -66,6 +71,7 @@ SCENES: dict[str, tuple[Callable[[Page], None], ViewportSize]] = {
     "explanation": (explanation, DESK),
     "crop": (crop, DESK),
     "phone": (dark, PHONE),
+    "operations": (operations, DESK),
 }
 
 
