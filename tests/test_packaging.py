@@ -120,7 +120,8 @@ def test_client_wheel_is_typed_and_contains_only_its_package(client_dist: Path) 
     with zipfile.ZipFile(next(client_dist.glob("*.whl"))) as wheel:
         names = wheel.namelist()
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
-    sources = {f"lookalike_client/{path.name}" for path in (CLIENT_SOURCE / "src" / "lookalike_client").glob("*.py")}
+    source = CLIENT_SOURCE / "src"
+    sources = {str(path.relative_to(source)) for path in (source / "lookalike_client").rglob("*.py")}
     assert {name for name in names if ".dist-info/" not in name} == sources | {"lookalike_client/py.typed"}
 
 

