@@ -69,6 +69,8 @@ MEMORY_DIVISOR = 8
 # Threads that read image files for downloads.
 FILE_THREADS = 16
 WEB_DIR = Path(__file__).parent / "web"
+# Modules of endpoints, in the order of the API docs. `export` is before `images`, whose `/images/{id}` matches its path.
+ROUTES = (search, index, jobs, bulk, export, images, facets, duplicates, quality, system, session, keys, tasks)
 # Web pages: HTML files in `WEB_DIR`, by path.
 PAGES = {"/": "index.html", "/operations": "operations/operations.html", "/docs": "docs/docs.html"}
 PAGE_POLICY = (
@@ -186,21 +188,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     app.state.metrics = metrics
     add_middleware(app, settings, metrics, tracing)
     add_exception_handlers(app)
-    for module in (
-        search,
-        index,
-        jobs,
-        bulk,
-        export,
-        images,
-        facets,
-        duplicates,
-        quality,
-        system,
-        session,
-        keys,
-        tasks,
-    ):
+    for module in ROUTES:
         app.include_router(module.router, dependencies=[Depends(reject_unknown_parameters)])
     add_pages(app)
     app.openapi = extend_openapi(app)  # type: ignore[method-assign]  # FastAPI documents this assignment for extending OpenAPI

@@ -75,7 +75,9 @@ class AdaptationWatcher:
             except UnavailableError as error:
                 # Requests report this error themselves.
                 log.info("looking whether to adapt failed: %s", error)
-            except Exception:  # nothing restarts this thread; the error is logged, and it tries again later
+            except (
+                Exception
+            ):  # any error: if this thread ended, codes would never be fitted again; it logs, and retries later
                 log.exception("adapting failed")
                 self._not_before = time.monotonic() + _RETRY_S
 

@@ -12,9 +12,8 @@ from typing import Annotated, Any
 
 from fastapi import Query
 
-from app.api.dependencies import MAX_ID
 from app.catalogue.sorting import Position, position_types
-from app.common.json_values import is_storable
+from app.common.json_values import MAX_ID, is_storable
 from app.errors import InvalidInputError
 from app.search.sorting import ADDED, Sort
 

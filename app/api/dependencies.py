@@ -9,6 +9,7 @@ from app.api.admission.fair_limit import Charge
 from app.api.admission.middleware import CALLER, CHARGE
 from app.api.admission.threads import ReservedThreads, SearchExecutor
 from app.bootstrap import Service
+from app.common.json_values import MAX_ID
 from app.errors import InvalidInputError
 from app.ingest.uploads import OnDuplicate
 from app.observability.metrics import Metrics
@@ -21,7 +22,6 @@ from app.search.words import TextQuery, parse_text
 MAX_K = 1000
 MAX_POOL = 1_000_000
 MAX_BITS = 4096
-MAX_ID = 2**63 - 1
 MAX_FILTER = 8192
 MAX_SORT = 513
 ImageId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[1])]

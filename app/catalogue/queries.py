@@ -12,7 +12,6 @@ from sqlalchemy import (
     Connection,
     LargeBinary,
     Text,
-    any_,
     bindparam,
     case,
     cast,
@@ -25,6 +24,7 @@ from sqlalchemy.orm import Session
 
 from app.catalogue.database.tables import CatalogueState, Encoding, Image, IndexVersion, TrashedImage
 from app.catalogue.filters.sql import Condition, field_value
+from app.catalogue.selection import among_ids
 from app.errors import InvalidInputError, NotFoundError
 
 
@@ -154,9 +154,7 @@ class OriginalSize:
 
 def original_sizes(connection: Connection, ids: Sequence[int]) -> dict[int, OriginalSize]:
     """Return the originals of images by id; missing ones are left out."""
-    query = select(Image.id, Image.sha256, Image.width, Image.height).where(
-        Image.id == any_(literal(list(ids), ARRAY(BigInteger)))
-    )
+    query = select(Image.id, Image.sha256, Image.width, Image.height).where(among_ids(Image.id, ids))
     rows = connection.execute(query)
     return {image_id: OriginalSize(sha256, width, height) for image_id, sha256, width, height in rows}
 

@@ -13,7 +13,7 @@ from app.errors import InvalidInputError, SelectionChangedError
 from app.search.filter import Filter
 from app.search.words import TextQuery
 
-# Images in one change. Other changes wait for it: about 10 s for so many.
+# Maximum number of images of one change, which holds the catalogue's lock for about 10 s.
 MAX_SELECTED = 100_000
 
 

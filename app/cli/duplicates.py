@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.cli.images.selection import images
 from app.cli.terminal import console, exit_on_error, fail, progress_bar
 from app.common.json_values import is_storable
 from app.common.unicode_names import nfc
@@ -76,8 +77,9 @@ def merge(
                 fail("Name an image to merge besides the one to keep.")
             merged = service.trash.merge(keep_id, other_ids)
         names = [*(["label"] if "label" in merged.added else []), *merged.added.get("metadata", {})]
-        count = "1 image" if len(other_ids) == 1 else f"{len(other_ids):,} images"
-        console().print(f"{count} merged into {keep}; added: {', '.join(names) or 'nothing'}.", soft_wrap=True)
+        console().print(
+            f"{images(len(other_ids))} merged into {keep}; added: {', '.join(names) or 'nothing'}.", soft_wrap=True
+        )
 
 
 def _ids(service: "Service", keys: list[str]) -> list[int]:

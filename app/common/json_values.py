@@ -9,6 +9,8 @@ from typing import Any, NoReturn, TypeVar
 
 from app.common.unicode_names import nfc
 
+# The largest id: PostgreSQL's bigint.
+MAX_ID = 2**63 - 1
 # Maximum nesting of lists and objects. The serialiser of responses fails at 255.
 MAX_DEPTH = 64
 # Longer whole numbers are too large for a float, and Python refuses to parse very long ones.

@@ -37,5 +37,5 @@ class TrashExpiry:
                     pass
             except UnavailableError as error:
                 log.info("purging the trash is postponed: %s", error)
-            except Exception:  # nothing restarts this thread; the error is logged, and it tries again later
+            except Exception:  # any error: if this thread ended, nothing would expire; it logs, and retries in a minute
                 log.exception("purging the trash failed")

@@ -108,7 +108,7 @@ def _write_snapshot(
         digests = {
             name: write_rows(connection, name, names, folder / "tables" / name) for name, names in columns.items()
         }
-        sizes = list(original_sizes(session).items())
+        sizes = list(original_bytes(session).items())
         _copy_out(pictures, LocalStorage(folder.parent / "pictures"), sizes, report)
         _copy_vectors(data_dir / "vectors", folder / "vectors")
         return {
@@ -122,8 +122,8 @@ def _write_snapshot(
         }
 
 
-def original_sizes(session: Session) -> dict[str, int]:
-    """Return the size of each original, by hash, also of those in the trash."""
+def original_bytes(session: Session) -> dict[str, int]:
+    """Return the size of each original in bytes, by hash, also of those in the trash."""
     of_images = select(Image.sha256, Image.size_bytes).union(select(TrashedImage.sha256, TrashedImage.size_bytes))
     return dict(session.execute(of_images).all())
 

@@ -14,7 +14,7 @@ from app.catalogue.database.tables import CatalogueState, Encoding, FeatureSet, 
 from app.catalogue.storage.local import LocalStorage
 from app.catalogue.vectors.file import damaged_rows
 from app.errors import LookalikeError
-from app.maintenance.backup import original_sizes
+from app.maintenance.backup import original_bytes
 from app.maintenance.backup_manifest import Manifest
 from models.checkpoint.info import find_checkpoint, read_info
 from models.errors import ModelError
@@ -91,7 +91,7 @@ def read_contents(session: Session, manifest: Manifest) -> ExpectedContents:
     feature_sets = session.scalars(select(FeatureSet).order_by(FeatureSet.id)).all()
     local = [one for one in feature_sets if one.index_backend == "local"]
     return ExpectedContents(
-        original_sizes(session),
+        original_bytes(session),
         [_vectors(session, manifest, one) for one in local],
         _missing_networks(session, feature_sets),
     )

@@ -1,4 +1,4 @@
-"""Make thumbnails of earlier versions anew, in the background of a service.
+"""Renew thumbnails of earlier versions, in the background of a service.
 
 `catalogue.old_thumbnails_to` is the progress: images with larger ids have thumbnails of the current size. It is
 recorded after each batch, so a kill repeats at most one, and no thumbnail is opened to learn its size.
@@ -47,7 +47,9 @@ class ThumbnailRenewal:
                     return
             except UnavailableError as error:
                 log.info("renewing thumbnails is postponed: %s", error)
-            except Exception:  # nothing restarts this thread; the error is logged, and it tries again later
+            except (
+                Exception
+            ):  # any error: if this thread ended, old thumbnails would stay; it logs, and retries in a minute
                 log.exception("renewing thumbnails failed")
             self._ending.wait(_RETRY_S)
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from app.common.json_values import MAX_ID
 from app.errors import InvalidExamplesError, InvalidInputError
 
 MAX_EXAMPLES = 16
 # A key that could be an id is written with this prefix in text.
 KEY_PREFIX = "key:"
-MAX_ID = 2**63 - 1
 
 Field = Literal["image", "like", "unlike_image", "unlike"]
 FIELDS: tuple[Field, ...] = get_args(Field)

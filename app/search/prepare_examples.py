@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from app.common.json_values import is_storable
+from app.common.json_values import MAX_ID, is_storable
 from app.errors import ImageRejectedError, InvalidExamplesError, InvalidInputError
 from app.search.decode.image import Crop
 from app.search.decode.prepare import ImagePreparer
 from app.search.encode.batching import Encoder
-from app.search.examples import KEY_PREFIX, MAX_ID, Example, Upload
+from app.search.examples import KEY_PREFIX, Example, Upload
 from app.search.index import Code, Feature, Index
 
 # Maximum characters of a file name or key in a message.

@@ -61,7 +61,7 @@ def run_child(
     patient = {"startup_step_timeout_seconds": _START_FACTOR * settings.startup_step_timeout_seconds}
     with (
         tempfile.TemporaryFile("w+") as output,
-        subprocess.Popen(  # noqa: S603 - a fixed program with checked arguments, without a shell
+        subprocess.Popen(  # noqa: S603 - no shell; this Python runs our own command, and a model's name is one of those that the service lists
             command,
             env=environment_of(settings.model_copy(update=patient)),
             stdin=subprocess.DEVNULL,

@@ -61,7 +61,7 @@ class TaskRunner:
         except Exception as error:
             if not started.done():
                 started.set_exception(error)
-            else:  # nothing restarts this thread; its row is then that of an interrupted task
+            else:  # the thread ends; without the lock, its row counts as that of an interrupted task
                 log.exception("the task %s failed", kind)
         finally:
             self._threads.discard(threading.current_thread())

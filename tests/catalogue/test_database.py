@@ -1,5 +1,6 @@
 """Database sessions, connection limits, timeouts and errors."""
 
+import secrets
 import subprocess
 import sys
 import threading
@@ -224,9 +225,10 @@ def test_too_many_connections_raises_unavailable(migrated_url: str, postgres_url
     name = make_url(migrated_url).database
     with connect(postgres_url) as admin:
         # Limits do not apply to superusers, so this uses another role.
-        admin.execute("CREATE ROLE guest LOGIN PASSWORD 'guest' CONNECTION LIMIT 1")
+        password = secrets.token_hex()
+        admin.execute(f"CREATE ROLE guest LOGIN PASSWORD '{password}' CONNECTION LIMIT 1".encode())
         admin.execute(f"GRANT ALL ON DATABASE {name} TO guest".encode())
-        guest = make_url(migrated_url).set(username="guest", password="guest").render_as_string(hide_password=False)  # noqa: S106 - no secret: the password of a role that exists only during this test
+        guest = make_url(migrated_url).set(username="guest", password=password).render_as_string(hide_password=False)
         try:
             with closing(Database(guest)) as database, database.read_session() as one:
                 one.execute(text("SELECT 1"))

@@ -4,6 +4,7 @@ import ast
 import io
 import json
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,7 +145,7 @@ def test_error_is_one_line_of_plain_text(capsys: pytest.CaptureFixture[str], mon
 def test_logged_warning_is_one_line_of_plain_text(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logging, "lastResort", logging._StderrHandler(logging.WARNING))  # type: ignore[attr-defined]  # the class of logging's default handler is private, and typeshed does not declare it
+    monkeypatch.setattr(logging, "lastResort", logging.StreamHandler(sys.stderr))
     prepare_terminal()
     log = logging.Logger("alone")
     log.warning("a file %s", HOSTILE)

@@ -90,7 +90,7 @@ class Ledger:
             if item["key"] in self.unknown:
                 lost.setdefault(item["deletion_id"], []).append(item["id"])
         for deletion_id, ids in lost.items():
-            # A single deletion is not undone: its image may have been reported as deleted to nobody.
+            # A single deletion stays: the kill may have come before its response, so its image may be there or not.
             if len(ids) > 1:
                 assert len(ids) == 3, ids
                 answer = client.post("/trash/restore", json={"deletion_id": deletion_id})

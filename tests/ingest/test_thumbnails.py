@@ -15,8 +15,9 @@ from app.errors import UnavailableError
 from app.ingest.uploads import Upload
 from app.maintenance import thumbnails
 from app.maintenance.thumbnails import ThumbnailRenewal, renew_thumbnails
+from app.model_switch.active import ActivePreparer
 from app.search.decode.image import THUMBNAIL_SIDE, DecodeLimits
-from app.search.decode.prepare import InProcessPreparer
+from app.search.decode.prepare import InProcessPreparer, PreparedImage
 from tests.fakes import FAKE_NETWORK
 from tests.images import encoded, gradient
 
@@ -140,14 +141,14 @@ def test_only_one_process_renews(service: Service, hashes: list[str], migrated_u
 def test_image_deleted_meanwhile_leaves_no_thumbnail(
     service: Service, hashes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare = type(service.prepare).__call__
+    prepare = ActivePreparer.__call__
 
-    def delete_first(self: object, data: bytes, **options: bool) -> object:
+    def delete_first(self: ActivePreparer, data: bytes, *, thumbnail: bool) -> PreparedImage:
         if not service.storage.missing([hashes[0]]) and data == service.storage.read(hashes[0]):
             service.ingest.delete(1)
-        return prepare(self, data, **options)  # type: ignore[arg-type]  # the method of another class, for the same object
+        return prepare(self, data, thumbnail=thumbnail)
 
-    monkeypatch.setattr(type(service.prepare), "__call__", delete_first)
+    monkeypatch.setattr(ActivePreparer, "__call__", delete_first)
     assert renew_thumbnails(service, threading.Event())
     with pytest.raises(FileNotFoundError):
         service.storage.read_thumbnail(hashes[0])

@@ -67,7 +67,7 @@ class LatestChanges:
     def entries(self) -> IndexEntries:
         return self._catalogue.entries_of(self._catalogue.new)
 
-    def count_images(self, count: int, newest: int) -> tuple[int, int]:  # noqa: ARG002 - the protocol's signature
+    def count_images(self, count: int, newest: int) -> tuple[int, int]:  # noqa: ARG002 - the protocol has it for differences; this catalogue counts all of its rows
         return self._catalogue.count_images(newest)
 
 

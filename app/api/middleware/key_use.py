@@ -57,7 +57,9 @@ class KeyUse:
         except UnavailableError as error:
             log.info("the last use of keys was not stored: %s", error)
             return
-        except Exception:  # nothing restarts this thread, and requests must not fail for it
+        except (
+            Exception
+        ):  # any error: if this thread ended, no later use would be stored; it logs, and retries in a second
             log.exception("the last use of keys was not stored")
             return
         with self._lock:

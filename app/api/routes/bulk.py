@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from app.api.conditional import IfNoneMatch
-from app.api.dependencies import MAX_ID, ChargeDep, ImageId, ServiceDep
+from app.api.dependencies import ChargeDep, ImageId, ServiceDep
 from app.api.paths import RootPathDep
 from app.api.routes.images import IMAGE, PAGE_BYTES, check_json, fit_bytes, thumbnail_response, thumbnail_tag
 from app.api.schemas.bulk import (
@@ -24,6 +24,7 @@ from app.api.schemas.images import JSON_MEMORY_FACTOR, PROBLEM
 from app.catalogue import trash
 from app.catalogue.metadata_patch import MetadataPatch
 from app.catalogue.trash import TrashSelection
+from app.common.json_values import MAX_ID
 from app.errors import InvalidInputError, NotInTrashError
 
 router = APIRouter(

@@ -10,9 +10,10 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.api.dependencies import MAX_ID, FilterDep, Label, ServiceDep, WordsDep
+from app.api.dependencies import FilterDep, Label, ServiceDep, WordsDep
 from app.api.schemas.images import PROBLEM
 from app.catalogue.selection import Selection
+from app.common.json_values import MAX_ID
 from app.errors import InvalidInputError, UnavailableError
 from app.maintenance.export import ExportFormat, export
 

@@ -11,7 +11,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.sse import EventSourceResponse
 
-from app.api.dependencies import MAX_ID, Cursor, OnDuplicateParameter, ServiceDep, parse_cursor
+from app.api.dependencies import Cursor, OnDuplicateParameter, ServiceDep, parse_cursor
 from app.api.paths import RootPathDep
 from app.api.routes.archive_upload import FIELD, read_archive
 from app.api.routes.job_events import progress
@@ -19,6 +19,7 @@ from app.api.schemas.images import PROBLEM
 from app.api.schemas.jobs import EntryWarningOut, JobDetails, JobOut, JobPage, RejectionOut
 from app.bootstrap import Service
 from app.catalogue.database.job_tables import Job
+from app.common.json_values import MAX_ID
 from app.errors import InvalidInputError, OverloadedError
 from app.ingest.jobs import rows
 from app.ingest.jobs.files import ArchiveUpload, JobFiles

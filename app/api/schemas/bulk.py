@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.api.dependencies import MAX_FILTER, MAX_ID
+from app.api.dependencies import MAX_FILTER
 from app.api.schemas.images import NFC, Metadata
 from app.catalogue.database.tables import TrashedImage
 from app.catalogue.selection import MAX_SELECTED, Selection
 from app.catalogue.trash import expires_at
+from app.common.json_values import MAX_ID
 from app.errors import InvalidInputError
 from app.search.filter import parse_filter
 from app.search.words import parse_text

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.api.dependencies import MAX_ID
 from app.api.schemas.images import ImageOut, Metadata
 from app.catalogue.duplicates.merge import Merged
+from app.common.json_values import MAX_ID
 
 # Images of one request: 19,900 pairs.
 MAX_DISTINCT, MAX_MERGED = 200, 1000

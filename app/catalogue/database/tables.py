@@ -5,6 +5,7 @@ until it commits, so changes become visible in the order of `seq`.
 """
 
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import (
@@ -125,7 +126,7 @@ class Image(Base):
         Column("words", TSVECTOR, Computed("image_words(key, label, metadata)", persisted=True)),
         Index("ix_images_words", "words", postgresql_using="gin"),
     )
-    __mapper_args__ = {"exclude_properties": ["words"]}  # noqa: RUF012 - SQLAlchemy's
+    __mapper_args__ = MappingProxyType({"exclude_properties": ("words",)})
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     key: Mapped[str] = mapped_column(Text, unique=True)

@@ -79,7 +79,7 @@ def claim(session: Session, hashes: Collection[str], owner: str, late_s: float) 
         session: a transaction that holds the catalogue's row lock.
         hashes: candidates.
         owner: identifies the deletion.
-        late_s: see `PictureStore.late_s`.
+        late_s: see `ImageStorage.max_delay_s`.
     """
     used = {
         sha256

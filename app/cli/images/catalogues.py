@@ -1,11 +1,16 @@
 """Catalogues that commands change: one that this process opens, or that of a running service."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
-from app.cli.images.selection import batches, filter_object
+import typer
+
+from app.catalogue.metadata_patch import MetadataPatch
+from app.cli.images.selection import batches, filter_object, report_missing
+from app.common.json_values import is_storable
+from app.common.unicode_names import nfc
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -13,6 +18,11 @@ if TYPE_CHECKING:
 
     from app.bootstrap import Service
 
+# Options of commands that use `open_catalogue`.
+Url = Annotated[str | None, typer.Option(help="Address of a running service to use instead of the data folder.")]
+Key = Annotated[
+    str | None, typer.Option(help="Its API key. Prefer LOOKALIKE_API_KEY, which process lists do not show.")
+]
 # Ids or keys looked up at a time.
 _BATCH = 1000
 
@@ -43,7 +53,7 @@ class Catalogue(Protocol):
         """Return the ids of the images with a label that pass a filter, given as JSON."""
         ...
 
-    def update(self, ids: Sequence[int], changes: Mapping[str, Any]) -> int:
+    def update(self, ids: Sequence[int], changes: MetadataPatch) -> int:
         """Set the label and metadata of images; return how many were not so already."""
         ...
 
@@ -102,12 +112,11 @@ class LocalCatalogue:
             if len(more) < _BATCH:
                 return ids
 
-    def update(self, ids: Sequence[int], changes: Mapping[str, Any]) -> int:
+    def update(self, ids: Sequence[int], changes: MetadataPatch) -> int:
         """Set the label and metadata of images; return how many were not so already."""
-        from app.catalogue.metadata_patch import MetadataPatch
         from app.catalogue.selection import Selection
 
-        return self.service.ingest.update_many(Selection(ids=ids), len(ids), MetadataPatch(**changes))  # type: ignore[typeddict-item]  # checked by the command
+        return self.service.ingest.update_many(Selection(ids=ids), len(ids), changes)
 
     def delete(self, ids: Sequence[int]) -> int | None:
         """Delete images; return the id by which the deletion can be undone, if it can."""
@@ -162,7 +171,7 @@ class RemoteCatalogue:
         wanted = None if filter_ is None else filter_object(filter_)
         return [image.id for image in self.client.list(label=label, filter=wanted)]
 
-    def update(self, ids: Sequence[int], changes: Mapping[str, Any]) -> int:
+    def update(self, ids: Sequence[int], changes: MetadataPatch) -> int:
         """Set the label and metadata of images; return how many were not so already."""
         from lookalike_client import UNCHANGED
 
@@ -210,3 +219,16 @@ def open_catalogue(settings: Settings, url: str | None, key: str | None) -> Iter
 
     with open_service(settings) as service:
         yield LocalCatalogue(service)
+
+
+def find(
+    catalogue: Catalogue, keys: Iterable[str] | None, label: str | None, filter_: str | None
+) -> tuple[list[int], list[str]]:
+    """Return the ids of images by key, or by label and filter, and the keys that are not in the catalogue."""
+    if keys is None:
+        return catalogue.matching(label, filter_), []
+    wanted = list(dict.fromkeys(map(nfc, keys)))  # as the catalogue stores them
+    found = catalogue.with_keys(filter(is_storable, wanted))
+    missing = [key for key in wanted if key not in found]
+    report_missing(missing)
+    return list(found.values()), missing

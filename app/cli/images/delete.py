@@ -1,23 +1,15 @@
 """`lookalike delete`: delete images by key, label, filter or table, in this process or through a service."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from app.cli.images.catalogues import Catalogue, open_catalogue
-from app.cli.images.selection import STEP, batches, images, report_missing, require_selection, table_keys
+from app.cli.images.catalogues import Catalogue, Key, Url, find, open_catalogue
+from app.cli.images.selection import STEP, batches, images, require_selection, table_keys
 from app.cli.terminal import confirmed, console, exit_on_error, fail, notice, progress_bar
-from app.common.json_values import is_storable
-from app.common.unicode_names import nfc
 from app.settings import Settings
-
-# Options of all commands that change a catalogue.
-Url = Annotated[str | None, typer.Option(help="Address of a running service to use instead of the data folder.")]
-Key = Annotated[
-    str | None, typer.Option(help="Its API key. Prefer LOOKALIKE_API_KEY, which process lists do not show.")
-]
 
 
 def delete(
@@ -55,19 +47,6 @@ def delete(
         console().print(f"{images(len(ids))} deleted.")
         if missing and table is None:
             raise typer.Exit(1)
-
-
-def find(
-    catalogue: Catalogue, keys: Iterable[str] | None, label: str | None, filter_: str | None
-) -> tuple[list[int], list[str]]:
-    """Return the ids of images by key, or by label and filter, and the keys that are not in the catalogue."""
-    if keys is None:
-        return catalogue.matching(label, filter_), []
-    wanted = list(dict.fromkeys(map(nfc, keys)))  # as the catalogue stores them
-    found = catalogue.with_keys(filter(is_storable, wanted))
-    missing = [key for key in wanted if key not in found]
-    report_missing(missing)
-    return list(found.values()), missing
 
 
 def _delete(catalogue: Catalogue, ids: Sequence[int]) -> None:

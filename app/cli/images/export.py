@@ -8,7 +8,7 @@ from typing import IO, Annotated, Literal
 
 import typer
 
-from app.cli.images.delete import Key, Url
+from app.cli.images.catalogues import Key, Url
 from app.cli.images.selection import filter_object
 from app.cli.terminal import exit_on_error, fail, notice
 from app.settings import Settings

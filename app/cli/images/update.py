@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.images.catalogues import open_catalogue
-from app.cli.images.delete import Key, Url, find
+from app.catalogue.metadata_patch import MetadataPatch
+from app.cli.images.catalogues import Key, Url, find, open_catalogue
 from app.cli.images.selection import STEP, batches, images, require_selection, table_keys
 from app.cli.terminal import confirmed, console, exit_on_error, fail
 from app.common.json_values import parse_json
@@ -63,7 +63,7 @@ def update(
 
 def _changes(
     set_label: str | None, fields: Sequence[str], removed: Sequence[str], *, remove_label: bool
-) -> dict[str, Any]:
+) -> MetadataPatch:
     """Return label and metadata to set; null removes."""
     if set_label is not None and remove_label:
         fail("Give --set-label or --remove-label, not both.")
@@ -75,15 +75,16 @@ def _changes(
         if name in metadata:
             fail(f"--set, --remove: the field {name} is given twice.")
         metadata[name] = _value(value)
-    changes: dict[str, Any] = {"label": set_label} if set_label is not None or remove_label else {}
+    changes: MetadataPatch = {"label": set_label} if set_label is not None or remove_label else {}
     if metadata:
         changes["metadata"] = metadata
     if not changes:
         fail("Say what to change: --set-label, --remove-label, --set or --remove.")
     try:
-        return dict(parse_json(json.dumps(changes)))
+        checked: MetadataPatch = parse_json(json.dumps(changes))
     except ValueError as error:
         fail(f"The new values cannot be stored: {error}.")
+    return checked
 
 
 def _value(text: str) -> Any:

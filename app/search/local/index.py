@@ -49,7 +49,7 @@ class LocalIndex:
         """Disk space used by the vectors in bytes."""
         return self.vectors.bytes_on_disk
 
-    def subset_cache_bytes(self, among: Subset) -> int:  # noqa: ARG002 - a parameter of the protocol `Index`; a mask is as large for every subset
+    def subset_cache_bytes(self, among: Subset) -> int:  # noqa: ARG002 - the protocol `Index` has it, because Milvus needs memory for each id; a mask is always of one size
         """Return the size of a mask."""
         return self._codes.mask_bytes
 
@@ -69,7 +69,7 @@ class LocalIndex:
         """Write vectors at their slots and sync. Codes are added by `apply`, in this process as in others."""
         return StoredVectors(self.vectors.write(slots, encoded.features))
 
-    def store_codes(self, slots: Slots, codes: NDArray[np.uint8]) -> int:  # noqa: ARG002 - parameters of the protocol `Index`; this index reads codes from the database
+    def store_codes(self, slots: Slots, codes: NDArray[np.uint8]) -> int:  # noqa: ARG002 - the protocol `Index` has them, because Milvus stores codes; this index reads them from the database
         """Do nothing: codes are added by `apply`."""
         return 0
 

@@ -4,10 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from app.api.dependencies import MAX_ID, ServiceDep
+from app.api.dependencies import ServiceDep
 from app.api.schemas.images import PROBLEM
 from app.api.schemas.keys import KeyIn, KeyList, KeyOut, NewKeyOut
 from app.catalogue import keys
+from app.common.json_values import MAX_ID
 from app.errors import InvalidInputError
 
 router = APIRouter(

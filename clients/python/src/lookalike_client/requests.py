@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from json import dumps
 from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar
 
@@ -48,6 +49,12 @@ class SearchOptions(ListOptions, total=False):
     min_similarity: float | None
     group_by: str | None
     explain: bool
+
+
+def parameters_of(options: Mapping[str, Any]) -> dict[str, Parameter | None]:
+    """Return options as query parameters, with the filter as JSON."""
+    wanted = options.get("filter")
+    return {**options, "filter": dumps(wanted) if wanted is not None else None}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from pydantic import TypeAdapter
 
 from lookalike_client.calls.endpoints import UNCHANGED, Unchanged
-from lookalike_client.requests import CallFlow, Request
+from lookalike_client.requests import CallFlow, Filters, Request, parameters_of
 from lookalike_client.results import Metadata
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from lookalike_client.requests import Filters, Parameter
+    from lookalike_client.requests import Parameter
 
 
 class ImageSelection(TypedDict, total=False):
@@ -29,6 +28,12 @@ class ImageSelection(TypedDict, total=False):
     label: str | None
     filter: Mapping[str, Any] | None
     text: str | None
+
+
+class ExportOptions(Filters, total=False):
+    """Filters, and the format of an export; `jsonl` without."""
+
+    format: Literal["jsonl", "csv"]
 
 
 @dataclass(frozen=True)
@@ -147,25 +152,10 @@ def empty_trash() -> CallFlow[int]:
     return response.parse(_PURGED).purged
 
 
-def export(
-    *,
-    format: Literal["jsonl", "csv"] = "jsonl",  # noqa: A002 - the name of the API's parameter
-    ids: Iterable[int] | None = None,
-    **filters: Unpack[Filters],
-) -> CallFlow[bytes]:
+def export(*, ids: Iterable[int] | None = None, **options: Unpack[ExportOptions]) -> CallFlow[bytes]:
     """Return key, label and metadata of all images, or of some, as a table of one moment."""
-    wanted = filters.get("filter")
-    response = yield Request(
-        "GET",
-        "/images/export",
-        {
-            "format": format,
-            "ids": None if ids is None else ",".join(map(str, ids)),
-            "label": filters.get("label"),
-            "filter": None if wanted is None else json.dumps(wanted),
-            "text": filters.get("text"),
-        },
-    )
+    chosen: dict[str, Parameter | None] = {"ids": None if ids is None else ",".join(map(str, ids))}
+    response = yield Request("GET", "/images/export", parameters_of(options) | chosen)
     response.raise_for_status()
     return response.body
 

@@ -18,7 +18,7 @@ from lookalike_client.batching import SPLIT_STATUSES, BatchLimit, EncodedImage, 
 from lookalike_client.errors import InvalidInputError
 from lookalike_client.images import ImageInput, NewImage, read_image
 from lookalike_client.problems import unreadable
-from lookalike_client.requests import CallFlow, Parameter, Request, Response
+from lookalike_client.requests import CallFlow, Parameter, Request, Response, parameters_of
 from lookalike_client.results import (
     AddResult,
     AddResults,
@@ -67,14 +67,14 @@ def search_many(images: Sequence[ImageInput], **options: Unpack[SearchOptions]) 
     items: list[BatchItem] = []
     for first in range(0, len(images), MAX_QUERIES):
         files = [("images", "image", read_image(image)) for image in images[first : first + MAX_QUERIES]]
-        response = yield Request("POST", "/search/batch", _parameters(options), files)
+        response = yield Request("POST", "/search/batch", parameters_of(options), files)
         items += _checked_items(response, response.parse(_BATCH).items, len(files))
     return items
 
 
 def similar(image_id: int, **options: Unpack[SearchOptions]) -> CallFlow[SearchResult]:
     """Search with an image of the catalogue; its first match is itself."""
-    response = yield Request("GET", f"/images/{image_id}/similar", _parameters(options))
+    response = yield Request("GET", f"/images/{image_id}/similar", parameters_of(options))
     return response.parse(_SEARCH)
 
 
@@ -102,7 +102,7 @@ def get(image_id: int) -> CallFlow[CatalogueImage]:
 
 def page(*, cursor: str | None = None, limit: int = 500, **options: Unpack[ListOptions]) -> CallFlow[ImagePage]:
     """Return a page of images, in the order of their addition or of `sort`; `list` iterates over all pages."""
-    response = yield Request("GET", "/images", _parameters(options) | {"cursor": cursor, "limit": limit})
+    response = yield Request("GET", "/images", parameters_of(options) | {"cursor": cursor, "limit": limit})
     return response.parse(_PAGE)
 
 
@@ -179,7 +179,7 @@ def seen(image_id: int) -> CallFlow[bytes]:
 
 def facets(**filters: Unpack[Filters]) -> CallFlow[Facets]:
     """Count labels and metadata values of all images, or of those that pass the filters."""
-    response = yield Request("GET", "/facets", _parameters(filters))
+    response = yield Request("GET", "/facets", parameters_of(filters))
     return response.parse(_FACETS)
 
 
@@ -224,12 +224,6 @@ def _all_pages(**filters: Unpack[Filters]) -> CallFlow[list[CatalogueImage]]:
         found = yield from page(cursor=found.next_cursor, **filters)
         images += found.items
     return images
-
-
-def _parameters(options: Mapping[str, Any]) -> dict[str, Parameter | None]:
-    """Return options as query parameters, with the filter as JSON."""
-    wanted = options.get("filter")
-    return {**options, "filter": json.dumps(wanted) if wanted is not None else None}
 
 
 def _encoded(new: NewImage) -> EncodedImage:

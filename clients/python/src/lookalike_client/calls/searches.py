@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import TypeAdapter
 
-from lookalike_client.calls.endpoints import _parameters
 from lookalike_client.errors import InvalidInputError
 from lookalike_client.images import ImageInput, Savable, read_image
-from lookalike_client.requests import CallFlow, Request
+from lookalike_client.requests import CallFlow, Request, parameters_of
 from lookalike_client.results import SearchResult
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def search(
         InvalidInputError: there is no image to find, an image cannot be read, or there are not as many weights as
             images.
     """
-    params = _parameters(options) | {"crop": ",".join(map(str, crop)) if crop else None}
+    params = parameters_of(options) | {"crop": ",".join(map(str, crop)) if crop else None}
     if image is None and not like:
         raise InvalidInputError("image", "is missing. Pass an image, or ids, keys or images as like.")
     first = [] if image is None else [Path(image) if isinstance(image, str) else image]
