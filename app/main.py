@@ -69,7 +69,7 @@ MEMORY_DIVISOR = 8
 # Threads that read image files for downloads.
 FILE_THREADS = 16
 WEB_DIR = Path(__file__).parent / "web"
-# Modules of endpoints, in the order of the API docs. `export` is before `images`, whose `/images/{id}` matches its path.
+# Modules of endpoints, in the order of the API docs. `export` is before `images`: `/images/{id}` matches its path too.
 ROUTES = (search, index, jobs, bulk, export, images, facets, duplicates, quality, system, session, keys, tasks)
 # Web pages: HTML files in `WEB_DIR`, by path.
 PAGES = {"/": "index.html", "/operations": "operations/operations.html", "/docs": "docs/docs.html"}

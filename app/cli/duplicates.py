@@ -67,7 +67,7 @@ def merge(
     keep: Annotated[str, typer.Argument(help="Key of the image to keep.", show_default=False)],
     others: Annotated[list[str], typer.Argument(help="Keys of its duplicates.", show_default=False)],
 ) -> None:
-    """Keep one image, give it the label and metadata that only its duplicates have, and delete these."""
+    """Keep one image, add the label and metadata that only its duplicates have, and delete the duplicates."""
     with exit_on_error():
         from app.bootstrap import open_service
 

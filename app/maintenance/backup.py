@@ -1,4 +1,4 @@
-"""Back up a running catalogue to a folder, as of one moment. `restore.py` restores it.
+"""Back up a running catalogue to a folder, from one snapshot. `restore.py` restores it.
 
     DIR/manifest.json     written last: it names the folder of this moment; a backup without it is incomplete
     DIR/as-of-…/tables/   rows, in PostgreSQL's binary COPY format; columns and digests are in the manifest

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 COOKIE = "lookalike_key"
 METRICS_PATH, READY_PATH = "/metrics", "/readyz"
-# Who may not change the catalogue does not see what was deleted from it.
+# Deleted images are visible only to keys with the scope `write`.
 TRASH_PATH = "/trash"
 KEYS_PATH, TASKS_PATH = "/keys", "/tasks"
 # The pages and their assets, the API's description, and health checks.

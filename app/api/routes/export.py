@@ -84,7 +84,7 @@ def export_images(
         Query(max_length=_MAX_IDS_TEXT, description="Only these ids, separated by commas.", examples=["17,18"]),
     ] = None,
 ) -> Response:
-    """Stream key, label and metadata of all images, or of some, as of one moment.
+    """Stream key, label and metadata of all images, or of some, from one snapshot.
 
     `lookalike index EXPORT FOLDER` reads the file again.
     """

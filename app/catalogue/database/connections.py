@@ -11,7 +11,8 @@ from app.catalogue.embedded.server import MAX_CONNECTIONS
 from app.errors import LookalikeError
 
 MIN_POOL, MAX_POOL = 2, 10
-# Outside a worker's pool: one connection for the locks on open index versions, one for the job lock.
+# Outside a worker's pool: one connection for the locks on open index versions, one for the job lock. One worker of all
+# has one more during a task, and one while it renews thumbnails, both from `RESERVED_FOR_COMMANDS`.
 _LOCKS = 2
 RESERVED_FOR_COMMANDS = 8
 _RESERVED_FOR_SUPERUSERS = 3

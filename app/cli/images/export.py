@@ -28,7 +28,7 @@ def export(
     url: Url = None,
     api_key: Key = None,
 ) -> None:
-    """Write key, label and metadata of all images, or of some, to a table, as of one moment.
+    """Write key, label and metadata of all images, or of some, to a table, from one snapshot.
 
     `lookalike index FILE FOLDER` reads it again.
     """

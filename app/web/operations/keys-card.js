@@ -14,7 +14,7 @@ const SCOPES = /** @type {const} */ ({
   admin: "everything, also keys and this page's tasks",
 });
 const NONE = "There are no keys: every program on this machine may do everything, and nothing else may.";
-const FIRST = "From the first key on, every request needs one. This page goes on with the new key.";
+const FIRST = "From the first key on, every request needs one. This page continues with the new key.";
 const LAST = "It is the only key. Without keys, only programs on this machine may use the service.";
 
 /**

@@ -153,7 +153,7 @@ def empty_trash() -> CallFlow[int]:
 
 
 def export(*, ids: Iterable[int] | None = None, **options: Unpack[ExportOptions]) -> CallFlow[bytes]:
-    """Return key, label and metadata of all images, or of some, as a table of one moment."""
+    """Return key, label and metadata of all images, or of some, as a table, from one snapshot."""
     chosen: dict[str, Parameter | None] = {"ids": None if ids is None else ",".join(map(str, ids))}
     response = yield Request("GET", "/images/export", parameters_of(options) | chosen)
     response.raise_for_status()

@@ -64,7 +64,7 @@ class MergeResult:
         image: the image that was kept.
         added: what it took over from the others.
         deleted: the number of the others.
-        deletion_id: for `restore`, which brings them back for some time; None if they are deleted for good.
+        deletion_id: for `restore_images`, which restores them for some time; None if they are deleted for good.
     """
 
     image: CatalogueImage
