@@ -110,7 +110,7 @@ class Page {
   /** @param {File} file */
   openFile(file) {
     const upload = this.navigation.addUpload(file);
-    this.open({ ...NO_SOURCE, upload, query: this.target.query }, "push");
+    this.open({ ...NO_SOURCE, upload, query: { ...this.target.query, sort: null } }, "push");
   }
 
   /**
@@ -294,9 +294,10 @@ class Page {
    */
   show(view, route, action) {
     this.breadcrumbs = this.navigation.enter(route, view.queryImage, action);
+    // A selection of all that match must not grow to what matches another filter.
+    if (action !== "replace" || (this.selection.all && !isSameView(route, this.route))) this.selection.clear();
     this.route = route;
     this.view = view;
-    if (action !== "replace") this.selection.clear();
     renderView(view, viewName(route));
     this.selection.onChange();
     this.updateControls();

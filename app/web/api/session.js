@@ -48,7 +48,7 @@ export function keyScopes() {
   if (!hasKey()) return Promise.resolve(null);
   scopes ??= fetchResponse("session", {})
     .then(async (response) => (response.ok ? (await response.json()).scopes : null))
-    .catch(() => null);
+    .catch(() => (scopes = null)); // asked again the next time
   return scopes;
 }
 

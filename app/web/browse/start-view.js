@@ -3,7 +3,7 @@
 import { getFacets, getStats, listPictures } from "../api/client.js";
 import { el } from "../common/dom.js";
 import { pluralise } from "../common/format.js";
-import { NO_SOURCE, routeUrl } from "../navigation/route.js";
+import { routeUrl } from "../navigation/route.js";
 import { pictureTiles } from "../search/tiles.js";
 import { emptyView } from "../search/views.js";
 import { labelChips } from "./label-chips.js";
@@ -44,7 +44,8 @@ export async function startView(query, changeQuery, signal) {
   const { label, filter, text } = query;
   const matching = { label, filter, text, count: listing.total };
   const selectable = { order: () => grid.ids, matching };
-  return { heading, note, warnings: [], pictures, queryImage: null, response: null, selectable };
+  const { total } = listing;
+  return { heading, note, warnings: [], pictures, queryImage: null, response: null, selectable, total };
 }
 
 /**

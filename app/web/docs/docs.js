@@ -67,7 +67,7 @@ function result({ id, key, label, thumbnail_url: thumbnail }) {
  * @param {string} file
  */
 async function showCommand(file) {
-  const session = await fetchResponse("session", {}).then((response) => response.json());
+  const session = await fetchResponse("session", {}).then((response) => response.json()).catch(() => ({}));
   const parameters = new URLSearchParams({ k: String(SHOWN) });
   byId("curl").textContent = curlSnippet({ files: [file], parameters, needsKey: session.key_required });
 }

@@ -6,7 +6,7 @@ import { button, el } from "../common/dom.js";
 import { copyText } from "../snippets/snippets.js";
 import { card, confirmButton, heading, timeAgo } from "./parts.js";
 
-/** @import { Act, Scope, State } from "./operations.js" */
+/** @import { Act, State } from "./operations.js" */
 
 const SCOPES = /** @type {const} */ ({
   search: "search and read",

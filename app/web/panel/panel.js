@@ -10,7 +10,7 @@ import { messageOf } from "../common/errors.js";
 import { WIDE } from "../filters/filter-place.js";
 import { NO_SOURCE } from "../navigation/route.js";
 import { captionTitle } from "../search/captions.js";
-import { pictureOf } from "../search/tiles.js";
+import { markCurrent, pictureOf } from "../search/tiles.js";
 import { fieldTable } from "./fields.js";
 import { reasons } from "./reasons.js";
 
@@ -87,7 +87,7 @@ export class Panel {
     const known = tile && pictureOf(tile);
     this.draw(known ? [this.header(captionTitle(known)), largePicture(known)] : [this.header("Picture")]);
     this.openDialog();
-    markTile(id);
+    markCurrent(id);
     if (!wasOpen || !this.root.contains(document.activeElement)) byId("panel-title").focus({ preventScroll: true });
     tile?.scrollIntoView({ block: "nearest" });
     try {
@@ -115,7 +115,7 @@ export class Panel {
     this.root.close();
     this.root.replaceChildren();
     document.body.classList.remove("panel-open");
-    markTile(null);
+    markCurrent(null);
     if (hadFocus) last?.focus({ preventScroll: true });
   }
 
@@ -230,12 +230,6 @@ function shownTiles() {
  */
 function tileOf(id) {
   return document.querySelector(`#pictures a.tile[data-id="${id}"]`);
-}
-
-/** @param {string | null} id of the picture in the panel */
-function markTile(id) {
-  for (const tile of document.querySelectorAll("#pictures a.tile[aria-current]")) tile.removeAttribute("aria-current");
-  if (id) tileOf(id)?.setAttribute("aria-current", "true");
 }
 
 /** @param {Element} control */

@@ -27,7 +27,7 @@ const MAX_VALUE_LENGTH = 40;
  * @returns {string} the chosen field; empty for the default
  */
 export function chosenField(part) {
-  return stored()[part] ?? "";
+  return choices[part] ?? "";
 }
 
 /**
@@ -35,23 +35,23 @@ export function chosenField(part) {
  * @param {string} field empty for the default
  */
 export function chooseField(part, field) {
+  choices = { ...choices, [part]: field || undefined };
   try {
-    localStorage.setItem(STORAGE_KEY, JSON.stringify({ ...stored(), [part]: field || undefined }));
+    localStorage.setItem(STORAGE_KEY, JSON.stringify(choices));
   } catch {
     // Storage is full or blocked: the choice lasts as long as the page.
-    memory = { ...stored(), [part]: field };
   }
 }
 
-/** @type {Partial<Record<CaptionPart, string>>} */
-let memory = {};
+/** @type {Partial<Record<CaptionPart, string>>} read once: every tile needs them */
+let choices = stored();
 
 /** @returns {Partial<Record<CaptionPart, string>>} */
 function stored() {
   try {
-    return { ...memory, ...JSON.parse(localStorage.getItem(STORAGE_KEY) ?? "{}") };
+    return JSON.parse(localStorage.getItem(STORAGE_KEY) ?? "{}");
   } catch {
-    return memory;
+    return {};
   }
 }
 

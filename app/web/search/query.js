@@ -65,13 +65,13 @@ export function nonDefaults(query) {
 
 /**
  * @param {Query} query
- * @returns {URLSearchParams} the parameters of an API request
+ * @returns {URLSearchParams} the parameters of a search, without `sort`: the page sorts only the catalogue
  */
 export function toParameters(query) {
   return new URLSearchParams({
     mode: query.mode,
     k: String(query.k),
-    ...Object.fromEntries(nonDefaults(query)),
+    ...Object.fromEntries(nonDefaults({ ...query, sort: null })),
   });
 }
 

@@ -52,6 +52,20 @@ function lessSimilar(tiles, related) {
   return [el("details", { className: "less-similar", open: !related }, summary, list)];
 }
 
+/** @type {string | null} id of the picture in the panel */
+let current = null;
+
+/**
+ * Mark the tile of the picture in the panel, also one that is created later.
+ *
+ * @param {string | null} id
+ */
+export function markCurrent(id) {
+  current = id;
+  const tiles = /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("#pictures a.tile"));
+  for (const tile of tiles) tile.ariaCurrent = tile.dataset.id === id ? "true" : null;
+}
+
 /**
  * @param {string} band name of a range of similarities
  * @returns {string} such as "Very similar"
@@ -69,8 +83,7 @@ function tile(picture, urlOf, band) {
   const { id, thumbnail_url: thumbnail } = picture;
   const link = el("a", { className: "tile", href: urlOf({ ...NO_SOURCE, id: String(id) }) });
   link.dataset.id = String(id);
-  // A tile may be made after the panel was opened with its picture.
-  if (new URLSearchParams(location.search).get("open") === String(id)) link.ariaCurrent = "true";
+  if (link.dataset.id === current) link.ariaCurrent = "true";
   const thumb = image(thumbnail, "");
   thumb.loading = "lazy";
   const similarity = band && band !== UNRELATED ? [el("span", { className: "band" }, bandText(band))] : [];

@@ -130,7 +130,7 @@ function openDeleteSelected(selected, effects, bar) {
  * @param {number | null} deletion
  * @param {() => Promise<void>} reload
  */
-export function showDeleted(count, deletion, reload) {
+function showDeleted(count, deletion, reload) {
   const undo = async (/** @type {number} */ id) => {
     try {
       await restoreDeletion(id);

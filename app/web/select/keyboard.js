@@ -3,7 +3,7 @@
  * Ctrl+A selects all that are loaded, Escape clears.
  */
 
-import { tileOf, tilesOf } from "./pointer.js";
+import { tileOf, visibleTiles } from "./pointer.js";
 
 /** @import { Selection } from "./selection.js" */
 
@@ -70,8 +70,8 @@ function isOccupied(target) {
  * @param {HTMLElement} container
  * @returns {HTMLElement | undefined}
  */
-export function neighbour(tile, key, container) {
-  const tiles = [...tilesOf(container)];
+function neighbour(tile, key, container) {
+  const tiles = visibleTiles(container);
   if (key === "ArrowLeft" || key === "ArrowRight") return tiles[tiles.indexOf(tile) + (key === "ArrowRight" ? 1 : -1)];
   const sign = key === "ArrowDown" ? 1 : -1;
   const { left, top, height } = tile.getBoundingClientRect();

@@ -91,7 +91,7 @@ class Rectangle {
       width: `${width}px`,
       height: `${height}px`,
     });
-    for (const tile of tilesOf(this.container)) this.seen.set(Number(tile.dataset.id), boxOf(tile));
+    for (const tile of visibleTiles(this.container)) this.seen.set(Number(tile.dataset.id), boxOf(tile));
     const inside = [...this.seen].filter(([, tile]) => intersect(tile, box)).map(([id]) => id);
     this.selection.set(new Set([...this.before, ...inside]));
   }
@@ -156,6 +156,14 @@ export function tileOf(target) {
  */
 export function tilesOf(container) {
   return container.querySelectorAll("[data-id]");
+}
+
+/**
+ * @param {HTMLElement} container
+ * @returns {HTMLElement[]} the tiles that are not folded away
+ */
+export function visibleTiles(container) {
+  return [...tilesOf(container)].filter((tile) => tile.checkVisibility());
 }
 
 /**
