@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.images import encoded, gradient
+from tests.web.steps import shown_ids
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -73,3 +74,18 @@ def add_picture(catalogue: httpx2.Client) -> AddPicture:
 def newest_id(client: httpx2.Client) -> int:
     """Return the largest id; ids are ascending."""
     return max((item["id"] for item in client.get("/images", params={"limit": 1000}).json()["items"]), default=0)
+
+
+@pytest.fixture
+def own(add_picture: AddPicture) -> list[str]:
+    """Add six pictures with the label "own"; return their ids."""
+    return [add_picture(key=f"own-{number}", label="own", n=number, colour="red") for number in range(6)]
+
+
+@pytest.fixture
+def listed(page: Page, own: list[str]) -> Page:
+    """Open the page with these pictures, in the order of their numbers."""
+    page.goto("/?label=own&sort=n")
+    expect(page.locator("#heading")).to_have_text("6 pictures match")
+    assert shown_ids(page) == own
+    return page

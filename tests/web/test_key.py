@@ -135,6 +135,16 @@ def test_what_a_key_may_not_do_is_not_offered(page: Page, data_dir: Path) -> Non
     expect(page.get_by_role("link", name="Trash")).to_have_count(0)
 
 
+def test_a_key_that_may_only_search_hides_changes_of_a_selection(page: Page, data_dir: Path) -> None:
+    page.goto("/")
+    type_key(page, make_key(data_dir, "selector", "search"))
+    page.locator("[aria-posinset='1'] .select-box").click()
+    bar = page.get_by_role("region", name="Selected pictures")
+    expect(bar.get_by_role("button", name="Export…")).to_be_visible()
+    for name in ("Label…", "Field…", "Delete…"):
+        expect(bar.get_by_role("button", name=name)).to_have_count(0)
+
+
 def test_the_key_can_be_changed(page: Page, data_dir: Path) -> None:
     first, second = make_key(data_dir, "one", "search"), make_key(data_dir, "another", "search")
     control = page.get_by_role("button", name="Use another key")
