@@ -2,7 +2,6 @@
 
 import random
 import threading
-from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -288,10 +287,3 @@ def test_restore_of_used_keys_restores_nothing_or_the_others(service: Service) -
         undo(service, deletion)
     restored = service.trash.restore(TrashSelection(1, deletion_id=deletion), skip_used_keys=True)
     assert (restored.images, restored.skipped) == (2, 1)
-
-
-@pytest.fixture
-def service(settings: Settings, database: Database) -> Iterator[Service]:
-    """The service with the trash on."""
-    with build_service_with_encoder(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as opened_service:
-        yield opened_service

@@ -1,21 +1,16 @@
 """`lookalike distinct` and `lookalike merge`."""
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from app.bootstrap import Service
 from app.catalogue.metadata_patch import MetadataPatch
-from app.cli.main import app as commands
 from app.ingest.uploads import Upload
 from app.settings import Settings
+from tests.cli.commands import run
 from tests.cli.output import output_of
-from tests.conftest import open_with_fake
 from tests.images import encoded, gradient
 
-
-@pytest.fixture(autouse=True)
-def fake_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.bootstrap.open_service", open_with_fake)
+pytestmark = pytest.mark.usefixtures("fake_network")
 
 
 @pytest.fixture(autouse=True)
@@ -28,15 +23,6 @@ def images(service: Service) -> None:
         {"metadata": {"price": 6, "colour": "red"}},
     )
     service.ingest.add([Upload(data, f"sku-{at}", patches[at]) for at, data in enumerate(files)])
-
-
-def run(settings: Settings, *words: str) -> Result:
-    environment = {
-        "LOOKALIKE_DATA_DIR": str(settings.data_dir),
-        "LOOKALIKE_DATABASE_URL": str(settings.database_url),
-        "COLUMNS": "200",
-    }
-    return CliRunner().invoke(commands, words, env=environment)
 
 
 def test_pairs_are_remembered_and_forgotten(settings: Settings) -> None:

@@ -2,65 +2,24 @@
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from lookalike_client import Lookalike, NewImage
-from typer.testing import CliRunner, Result
 
-from app.cli.main import app as commands
 from app.ingest.sources.table_source import TableSource
 from app.settings import Settings
-from tests.api.server import serve
+from tests.cli.commands import KEYS, keys_of, run
 from tests.cli.output import output_of
-from tests.conftest import open_with_fake
 from tests.images import encoded, gradient
 
-KEYS = [f"sku-{at}" for at in range(6)]
-
-
-@pytest.fixture(autouse=True)
-def fake_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.bootstrap.open_service", open_with_fake)
+pytestmark = pytest.mark.usefixtures("fake_network")
 
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Settings that keep deleted images for a day."""
     return settings.model_copy(update={"trash_days": 1.0})
-
-
-@pytest.fixture
-def client(settings: Settings) -> Iterator[Lookalike]:
-    """A running service with six images: three boots and three hats, priced 0 to 5."""
-    with serve(settings) as server, Lookalike(server.url) as client:
-        client.add(
-            NewImage(encoded(gradient(20 + at, 20), "PNG"), key, ("boots", "hats")[at % 2], {"price": at})
-            for at, key in enumerate(KEYS)
-        )
-        yield client
-
-
-@pytest.fixture(params=["in-process", "over HTTP"])
-def where(request: pytest.FixtureRequest, client: Lookalike) -> list[str]:
-    """Options with which a command works beside the running service, or through it."""
-    return [] if request.param == "in-process" else ["--url", client._url]
-
-
-def run(settings: Settings, *words: str, answer: str | None = None) -> Result:
-    environment = {
-        "LOOKALIKE_DATA_DIR": str(settings.data_dir),
-        "LOOKALIKE_DATABASE_URL": str(settings.database_url),
-        "LOOKALIKE_URL": None,
-        "LOOKALIKE_API_KEY": None,
-        "COLUMNS": "200",
-    }
-    return CliRunner().invoke(commands, list(words), env=environment, input=answer)
-
-
-def keys_of(client: Lookalike) -> list[str]:
-    return [image.key for image in client.list()]
 
 
 def test_deletion_is_listed_restored_and_purged(settings: Settings, client: Lookalike, where: list[str]) -> None:
