@@ -112,13 +112,17 @@ class DuplicateFinder:
 
     def groups(self, ids: Iterable[int]) -> Iterator[DuplicateGroup]:
         """Yield the groups whose oldest image is one of `ids`, so a catalogue can be scanned page by page."""
-        for image_id in ids:
-            if self._kind is DuplicateKind.NEAR and self._oldest_copy(image_id) != image_id:
-                continue
-            members = component(image_id, self._links, until_older=True)
-            if len(members) > 1 and min(members) == image_id:
-                duplicates = self._matches(image_id, sorted(members - {image_id}))
-                yield DuplicateGroup(image_id, duplicates, complete=len(members) < MAX_GROUP)
+        return (group for group in map(self.group_of_oldest, ids) if group is not None)
+
+    def group_of_oldest(self, image_id: int) -> DuplicateGroup | None:
+        """Return the group whose oldest image is an image; None if there is none."""
+        if self._kind is DuplicateKind.NEAR and self._oldest_copy(image_id) != image_id:
+            return None
+        members = component(image_id, self._links, until_older=True)
+        if len(members) == 1 or min(members) != image_id:
+            return None
+        duplicates = self._matches(image_id, sorted(members - {image_id}))
+        return DuplicateGroup(image_id, duplicates, complete=len(members) < MAX_GROUP)
 
     def _links(self, image_id: int) -> Iterator[int]:
         return self._copies_of(image_id) if self._kind is DuplicateKind.EXACT else self._near_duplicates_of(image_id)

@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from app.api.routes import duplicates
 from app.bootstrap import Service, build_service_with_encoder
 from app.main import create_app
 from app.settings import Settings
@@ -100,6 +101,14 @@ def test_every_copy_is_in_the_group_of_its_picture(client: TestClient, limit: in
             expected[original].append(added)
     assert groups(client, limit=limit) == list(expected.values())
     assert groups(client, limit=limit, kind="near") == []
+
+
+def test_page_ends_when_its_time_is_over(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = [picture(number) for number in range(2)]
+    ids = add(client, *(encoded(image, "PNG") for image in pictures), *(encoded(image) for image in pictures))
+    monkeypatch.setattr(duplicates, "PAGE_SECONDS", 0.0)
+    assert answered(client, "/duplicates")["next_cursor"] == str(ids[0])
+    assert groups(client) == [[ids[0], ids[2]], [ids[1], ids[3]]]
 
 
 def test_other_article_on_the_same_background_is_a_near_duplicate_only(client: TestClient) -> None:

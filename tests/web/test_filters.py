@@ -198,6 +198,28 @@ def test_a_choice_can_be_undone_while_counts_are_loading(page: Page) -> None:
     assert page.url.endswith("/")
 
 
+def test_selected_text_stays_selected_when_counts_arrive(page: Page) -> None:
+    open_search(page)
+    open_filters(page)
+    price = field(page, "price")
+    held = hold(page, "**/facets*")
+    with page.expect_request("**/facets*"):
+        price.get_by_label("from").fill("20")
+        page.keyboard.press("Tab")
+    expect(page.locator(".chip")).to_have_text("price: from 20")
+    highest = price.get_by_label("to")
+    highest.fill("9")
+    highest.select_text()
+    with page.expect_request_finished(lambda request: "/facets" in request.url):
+        for route in held:
+            route.continue_()
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    expect(highest).to_be_focused()
+    page.keyboard.type("30.5")
+    page.keyboard.press("Enter")
+    expect(page.locator(".chip")).to_have_text("price: 20 to 30.5")
+
+
 def test_long_lists_expand_and_booleans_can_be_chosen(page: Page, add_picture: AddPicture) -> None:
     add_picture(key="own-1", sold=True)
     add_picture(key="own-2", sold=False)

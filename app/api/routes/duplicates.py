@@ -1,5 +1,6 @@
 """Duplicate images: list them, decide which are none, merge them."""
 
+import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -46,6 +47,9 @@ Distance = Annotated[
     ),
 ]
 
+
+# A page ends after the image during whose comparisons this time is over.
+PAGE_SECONDS = 2.0
 
 _CHANGED: dict[int | str, dict[str, Any]] = {
     409: {"description": "An image no longer exists. Nothing has changed.", **PROBLEM}
@@ -109,22 +113,24 @@ def duplicates_in_catalogue(
     """Find groups of duplicates in the catalogue, page by page.
 
     Each group is listed once, with its oldest image: all images that are connected by pairs of duplicates, wherever
-    they are in the catalogue. A page may have no groups; the last one has a null `next_cursor`.
+    they are in the catalogue. A page may have no groups, and ends before `limit` if the comparisons take long; the last
+    one has a null `next_cursor`.
     """
 
     def find(now: OpenIndexVersion) -> DuplicatesOut:
-        finder = now.duplicate_finder(kind, max_distance)
+        finder, started = now.duplicate_finder(kind, max_distance), time.monotonic()
         with service.database.read_session() as session:
             ids = queries.ids_after(session, parse_cursor(cursor), limit)
         groups_out, next_cursor = list[DuplicateGroupOut](), str(ids[-1]) if len(ids) == limit else None
-        for group in finder.groups(ids):
-            images = _matches_out(now, [Match(group.oldest, 0.0, 0), *group.duplicates], charge, root_path)
-            # Images that were deleted meanwhile are missing.
-            if len(images) > 1 and images[0].id == group.oldest:
-                out = DuplicateGroupOut(image=images[0], duplicates=images[1:], complete=group.complete)
-                groups_out.append(out)
-            if charge.held > JSON_MEMORY_FACTOR * PAGE_BYTES:
-                next_cursor = str(group.oldest)
+        for image_id in ids:
+            if (group := finder.group_of_oldest(image_id)) is not None:
+                images = _matches_out(now, [Match(group.oldest, 0.0, 0), *group.duplicates], charge, root_path)
+                # Images that were deleted meanwhile are missing.
+                if len(images) > 1 and images[0].id == group.oldest:
+                    out = DuplicateGroupOut(image=images[0], duplicates=images[1:], complete=group.complete)
+                    groups_out.append(out)
+            if charge.held > JSON_MEMORY_FACTOR * PAGE_BYTES or time.monotonic() - started > PAGE_SECONDS:
+                next_cursor = str(image_id) if image_id != ids[-1] else next_cursor
                 break
         return DuplicatesOut(groups=groups_out, kind=kind, max_distance=finder.max_distance, next_cursor=next_cursor)
 

@@ -30,20 +30,28 @@ export function button(text, onClick, properties = {}) {
 }
 
 /**
- * Replace an element's children and restore the focus to the input with the same name and value.
+ * Replace an element's children and restore the focus to the input with the same name and value, and its selected text.
+ * A child that is already there and has the focus stays in place.
  *
  * @param {Element} parent
- * @param {...(Node | string)} children
+ * @param {...Element} children
  */
 export function replaceKeepingFocus(parent, ...children) {
   const active = document.activeElement;
   const focused = active instanceof HTMLInputElement && parent.contains(active) ? active : null;
+  const stays = children.findIndex((child) => child.parentElement === parent && child.contains(focused));
+  if (stays >= 0) {
+    for (const child of [...parent.childNodes]) if (child !== children[stays]) child.remove();
+    parent.prepend(...children.slice(0, stays));
+    parent.append(...children.slice(stays + 1));
+    return;
+  }
   parent.replaceChildren(...children);
   const inputs = [...parent.querySelectorAll("input")];
   const replacement = focused && inputs.find((input) => identityOf(input) === identityOf(focused));
   if (!replacement) return;
-  if (focused.type === "number") replacement.value = focused.value; // may be half typed
   replacement.focus();
+  if (focused.type === "search") replacement.setSelectionRange(focused.selectionStart, focused.selectionEnd);
 }
 
 /** @param {HTMLInputElement} input */

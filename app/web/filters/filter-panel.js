@@ -3,6 +3,7 @@
 import { button, el, replaceKeepingFocus } from "../common/dom.js";
 import { messageOf } from "../common/errors.js";
 import { displayText } from "../common/format.js";
+import { stringifyJson } from "../common/json.js";
 import { rangeOf, valuesOf, withRange, withValues } from "./conditions.js";
 import { countedFields } from "./facets.js";
 import { rangeInput } from "./range-input.js";
@@ -21,6 +22,8 @@ export class FilterPanel {
   expanded = new Set();
   /** @type {Map<string, string>} text that the values of a field are searched for */
   wanted = new Map();
+  /** @type {Map<string, {fieldset: HTMLElement, condition: string}>} the range inputs, and the condition that each shows */
+  ranges = new Map();
   running = new AbortController();
 
   /**
@@ -61,16 +64,27 @@ export class FilterPanel {
 
   /** @param {Field} field */
   fieldset(field) {
-    const controls = field.type === "number" ? this.range(field) : this.choices(field);
-    return el("fieldset", {}, el("legend", {}, field.name), ...controls);
+    return field.type === "number" ? this.range(field) : fieldsetOf(field, this.choices(field));
   }
 
-  /** @param {Field} field */
+  /**
+   * The range inputs of a field: those that are there if one of them has the focus, because it may be half typed.
+   *
+   * @param {Field} field
+   */
   range(field) {
     const { name } = field;
-    return rangeInput(field, rangeOf(this.conditions[name]), (range) => {
-      this.change(withRange(this.conditions, name, range));
+    const condition = stringifyJson(this.conditions[name] ?? null);
+    const drawn = this.ranges.get(name);
+    if (drawn?.condition === condition && drawn.fieldset.contains(document.activeElement)) return drawn.fieldset;
+    const inputs = rangeInput(field, rangeOf(this.conditions[name]), (range) => {
+      const conditions = withRange(this.conditions, name, range);
+      now.condition = stringifyJson(conditions[name] ?? null);
+      this.change(conditions);
     });
+    const now = { fieldset: fieldsetOf(field, inputs), condition };
+    this.ranges.set(name, now);
+    return now.fieldset;
   }
 
   /** @param {Field} field */
@@ -153,6 +167,14 @@ export class FilterPanel {
     this.conditions = conditions;
     this.onChange(conditions);
   }
+}
+
+/**
+ * @param {Field} field
+ * @param {HTMLElement[]} controls
+ */
+function fieldsetOf({ name }, controls) {
+  return el("fieldset", {}, el("legend", {}, name), ...controls);
 }
 
 /**
