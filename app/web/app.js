@@ -24,7 +24,7 @@ import { Panel } from "./panel/panel.js";
 import { PictureActions } from "./panel/picture-actions.js";
 import { Scopes } from "./navigation/scopes.js";
 import { renderPending, renderView, setBusy, showError, viewName } from "./render.js";
-import { DEFAULTS } from "./search/query.js";
+import { DEFAULTS, isFiltered } from "./search/query.js";
 import { attachSelection } from "./select/attach.js";
 import { selectionActions } from "./select/actions.js";
 import { Strip } from "./search/strip.js";
@@ -107,10 +107,14 @@ class Page {
     this.open(readRoute(location.search), "restore");
   }
 
-  /** @param {File} file */
+  /**
+   * Search with a file; the words of the view before belong to that view, and filters stay.
+   *
+   * @param {File} file
+   */
   openFile(file) {
     const upload = this.navigation.addUpload(file);
-    this.open({ ...NO_SOURCE, upload, query: { ...this.target.query, sort: null } }, "push");
+    this.open({ ...NO_SOURCE, upload, query: { ...this.target.query, sort: null, text: null } }, "push");
   }
 
   /**
@@ -343,11 +347,9 @@ class Page {
     this.target = this.route;
     renderPending(null);
     document.body.dataset.view = viewName(this.route);
-    const { label, filter, text } = route.query;
-    const filtered = label !== null || filter !== null || text !== null;
     const fallsBack = action === "restore" && !isAccessDenied(error);
     if (fallsBack && isSearch(route)) await this.open({ ...NO_SOURCE, query: route.query }, "restore");
-    else if (fallsBack && filtered) await this.open({ ...NO_SOURCE, query: DEFAULTS }, "restore");
+    else if (fallsBack && isFiltered(route.query)) await this.open({ ...NO_SOURCE, query: DEFAULTS }, "restore");
     else if (this.view) this.showAgain(action);
     else this.strip.clear();
     showError(error instanceof UserError ? error.message : "An unexpected error occurred. Reload the page.");

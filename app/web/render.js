@@ -2,6 +2,7 @@
 
 import { byId } from "./common/dom.js";
 import { isSearch } from "./navigation/route.js";
+import { isFiltered } from "./search/query.js";
 import { hideSkeleton, showSkeleton } from "./search/skeleton.js";
 
 /** @import { Route } from "./navigation/route.js" */
@@ -34,12 +35,13 @@ function shownCount() {
 
 /**
  * @param {Route} route
- * @returns {"search" | "duplicates" | "trash" | "start"}
+ * @returns {"search" | "duplicates" | "trash" | "browse" | "start"} `browse` is the start with filters or words
  */
 export function viewName(route) {
   if (isSearch(route)) return "search";
   if (route.duplicates) return "duplicates";
-  return route.trash ? "trash" : "start";
+  if (route.trash) return "trash";
+  return isFiltered(route.query) ? "browse" : "start";
 }
 
 /**

@@ -30,9 +30,11 @@ def test_keys_are_deleted_and_no_longer_found(settings: Settings, client: Lookal
         (["--label", "boots"], ["sku-1", "sku-3", "sku-5"]),
         (["--filter", '{"price": {"$lt": 2}}'], KEYS[2:]),
         (["--label", "hats", "--filter", '{"price": {"$gte": 3}}'], ["sku-0", "sku-1", "sku-2", "sku-4"]),
+        (["--text", "hat or 4"], ["sku-0", "sku-2"]),
+        (["--label", "boots", "--text", "sku-2"], ["sku-0", "sku-1", "sku-3", "sku-4", "sku-5"]),
     ],
 )
-def test_label_and_filter_select_images(
+def test_label_filter_and_words_select_images(
     settings: Settings, client: Lookalike, where: list[str], selection: list[str], left: list[str]
 ) -> None:
     result = run(settings, "delete", *selection, "--yes", *where)
@@ -99,7 +101,9 @@ def test_unknown_keys_are_listed_and_the_others_deleted(
     assert "sku-1" not in keys_of(client)
 
 
-@pytest.mark.parametrize("words", [["gone"], ["--label", "unknown"], ["--label", "\udcff"], ["--filter", '{"a": 1}']])
+@pytest.mark.parametrize(
+    "words", [["gone"], ["--label", "unknown"], ["--label", "\udcff"], ["--filter", '{"a": 1}'], ["--text", "no"]]
+)
 def test_selection_without_images_deletes_nothing(
     settings: Settings, client: Lookalike, where: list[str], words: list[str]
 ) -> None:
@@ -146,7 +150,7 @@ def test_unreachable_service_is_an_error(settings: Settings, monkeypatch: pytest
 def test_more_images_than_a_page_are_deleted(
     settings: Settings, client: Lookalike, where: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.cli.images.catalogues._BATCH", 2)
+    monkeypatch.setattr("app.cli.images.local_catalogue._BATCH", 2)
     monkeypatch.setattr("app.cli.images.delete.STEP", 1)
     result = run(settings, "delete", "--filter", '{"price": {"$gte": 1}}', "--yes", *where)
     assert (result.exit_code, result.stdout.strip()) == (0, "5 images deleted.")

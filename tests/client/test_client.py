@@ -119,6 +119,21 @@ def test_duplicates_of_one_image_and_of_the_catalogue(catalogue: Lookalike) -> N
     (group,) = [group for group in page.groups if group.image.key == "one-77"]
     assert [match.id for match in group.duplicates] == [copy.id]
     assert group.complete
+    groups = list(catalogue.duplicate_groups())
+    assert len([group for group in groups if group.image.key == "one-77"]) == 1
+    oldest = [group.image.id for group in groups]
+    assert oldest == sorted(set(oldest))
+    assert list(catalogue.duplicate_groups(max_distance=0.0)) != groups
+    catalogue.delete_images(2, keys=["one-77", "copy-77"])
+
+
+def test_trash_yields_all_pages(catalogue: Lookalike) -> None:
+    added = catalogue.add([NewImage(patches(90 + number), f"trash-{number}") for number in range(3)])
+    deletion = catalogue.delete_images(3, ids=[one.id for one in added if one.id is not None])
+    assert len(catalogue.trash_page(limit=2).items) == 2
+    assert {one.key for one in catalogue.trash(deletion_id=deletion.deletion_id)} == {one.key for one in added}
+    listed = [one.id for one in catalogue.trash()]
+    assert len(listed) == len(set(listed)) >= 3
 
 
 def test_duplicates_are_marked_as_distinct_and_merged(catalogue: Lookalike) -> None:
@@ -242,6 +257,9 @@ def test_both_clients_give_the_same_results(server_url: str, catalogue: Lookalik
             added = await client.add([NewImage(drawing(7), "client-7")])
             answer = await client.search(drawing(7), k=1)
             listed = [picture.key async for picture in client.list()]
+            assert [one.id async for one in client.trash()] == [one.id for one in catalogue.trash()]
+            groups = [group async for group in client.duplicate_groups()]
+            assert groups == list(catalogue.duplicate_groups())
             with pytest.raises(ProblemError):
                 await client.get(2**40)
             assert (await client.upload_archive(tmp_path / "empty.zip")).size_bytes == 22

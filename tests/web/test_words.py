@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.web.steps import chips, open_search, open_start, shown_ids
+from tests.web.steps import chips, open_search, open_start, search_with_file, shown_ids
 
 
 def labels(page: Page) -> set[str]:
@@ -40,6 +40,27 @@ def test_words_limit_a_search_and_are_in_its_link(page: Page) -> None:
     assert (labels(page), chips(page)) == ({"hat"}, ["“hat”"])
     page.get_by_role("link", name="End this search").click()
     expect(page).to_have_url(re.compile(r"/\?text=hat$"))
+
+
+def test_a_picture_searches_without_the_words_of_the_view_before(page: Page) -> None:
+    page.goto("/?text=nowhere&label=boot")
+    expect(page.locator("#heading")).to_have_text("No pictures match")
+    expect(page.locator("#filters .hint")).to_be_empty()
+    search_with_file(page)
+    expect(page.locator("#heading")).to_have_text("Most similar first")
+    assert (labels(page), chips(page)) == ({"boot"}, ["label: boot"])
+
+
+def test_matching_pictures_begin_higher_than_at_the_start(page: Page) -> None:
+    open_start(page)
+    before = page.locator("#heading").bounding_box()
+    page.get_by_role("searchbox", name="Search by words").fill("boot")
+    expect(page.locator(".chip")).to_have_text("“boot”")
+    after = page.locator("#heading").bounding_box()
+    assert before is not None
+    assert after is not None
+    assert after["y"] < before["y"] - 100
+    expect(page.get_by_role("searchbox", name="Search by words")).to_be_focused()
 
 
 def test_ten_thousand_letters_are_refused_with_a_sentence(page: Page) -> None:

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from app.cli.images.catalogues import Catalogue, Key, Url, find, open_catalogue
-from app.cli.images.selection import STEP, batches, images, require_selection, table_keys
+from app.cli.images.catalogues import Catalogue, Key, Url, find
+from app.cli.images.open_catalogue import open_catalogue
+from app.cli.images.selection import STEP, Conditions, batches, images, require_selection, table_keys
 from app.cli.terminal import confirmed, console, exit_on_error, fail, notice, progress_bar
 from app.settings import Settings
 
@@ -19,6 +20,9 @@ def delete(
         str | None,
         typer.Option("--filter", help='Delete the images that pass a filter, such as `{"price": {"$lt": 5}}`.'),
     ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="Delete the images with these words in key, label or metadata.")
+    ] = None,
     table: Annotated[
         Path | None,
         typer.Option(help="Delete the images that a table (.csv, .jsonl) names by its column `key`, or else `file`."),
@@ -29,16 +33,17 @@ def delete(
 ) -> None:
     """Delete images from the catalogue, after asking. Services may run meanwhile.
 
-    `--label` and `--filter` together select the images that meet both. The exit status is 1 if nothing was deleted, or
-    a key is not in the catalogue. `lookalike trash restore` undoes it for some time.
+    `--label`, `--filter` and `--text` together select the images that meet all of them. The exit status is 1 if nothing
+    was deleted, or a key is not in the catalogue. `lookalike trash restore` undoes it for some time.
     """
     with exit_on_error():
         settings = Settings()
-        require_selection("delete", keys, label, filter_, table)
-        # None selects by label and filter; an empty list, such as the keys of an empty table, selects nothing.
+        conditions = Conditions(label, filter_, text)
+        require_selection("delete", keys, conditions, table)
+        # None selects by conditions; an empty list, such as the keys of an empty table, selects nothing.
         wanted = table_keys(table) if table is not None else keys or None
         with open_catalogue(settings, url, api_key) as catalogue:
-            ids, missing = find(catalogue, wanted, label, filter_)
+            ids, missing = find(catalogue, wanted, conditions)
             if not ids:
                 fail("Nothing was deleted: no image matches.")
             if not yes and not confirmed(f"Delete {images(len(ids))} of {catalogue.total():,}?"):

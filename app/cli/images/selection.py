@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -16,16 +17,23 @@ _MAX_LISTED = 5
 STEP = 50_000
 
 
-def require_selection(
-    verb: str, keys: list[str] | None, label: str | None, filter_: str | None, table: Path | None
-) -> None:
+@dataclass(frozen=True)
+class Conditions:
+    """Conditions that an image has to meet: a label, a filter as JSON, words; None is no condition."""
+
+    label: str | None = None
+    filter: str | None = None
+    text: str | None = None
+
+
+def require_selection(verb: str, keys: list[str] | None, conditions: Conditions, table: Path | None) -> None:
     """Exit with an error unless images are selected in exactly one way, and not every image by an empty filter."""
-    chosen = [bool(keys), label is not None or filter_ is not None, table is not None]
-    if sum(chosen) != 1:
-        fail(f"Name what to {verb}: keys, or --label and --filter, or --table. Give one of these kinds.")
-    if label is None and filter_ is not None and not filter_object(filter_):
+    if [bool(keys), conditions != Conditions(), table is not None].count(True) != 1:
+        fail(f"Name what to {verb}: keys, or --label, --filter and --text, or --table. Give one of these kinds.")
+    empty = conditions.filter is not None and not filter_object(conditions.filter)
+    if empty and conditions.label is None and conditions.text is None:
         fail(f"Nothing was {verb}d: --filter {{}} selects every image. Name a condition.")
-    if label is not None and not is_storable(label):
+    if conditions.label is not None and not is_storable(conditions.label):
         fail(f"Nothing was {verb}d: no image matches.")
 
 

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from app.cli.images.catalogues import Key, Url, open_catalogue
+from app.cli.images.catalogues import Key, Url
+from app.cli.images.open_catalogue import open_catalogue
 from app.cli.images.selection import images
 from app.cli.terminal import confirmed, console, exit_on_error, fail
 from app.settings import Settings

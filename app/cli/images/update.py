@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from app.catalogue.metadata_patch import MetadataPatch
-from app.cli.images.catalogues import Key, Url, find, open_catalogue
-from app.cli.images.selection import STEP, batches, images, require_selection, table_keys
+from app.cli.images.catalogues import Key, Url, find
+from app.cli.images.open_catalogue import open_catalogue
+from app.cli.images.selection import STEP, Conditions, batches, images, require_selection, table_keys
 from app.cli.terminal import confirmed, console, exit_on_error, fail
 from app.common.json_values import parse_json
 from app.settings import Settings
@@ -21,6 +22,9 @@ def update(
     filter_: Annotated[
         str | None,
         typer.Option("--filter", help='Change the images that pass a filter, such as `{"price": {"$lt": 5}}`.'),
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="Change the images with these words in key, label or metadata.")
     ] = None,
     table: Annotated[
         Path | None,
@@ -46,11 +50,12 @@ def update(
     """
     with exit_on_error():
         settings = Settings()
-        require_selection("update", keys, label, filter_, table)
+        conditions = Conditions(label, filter_, text)
+        require_selection("update", keys, conditions, table)
         changes = _changes(set_label, set_ or (), remove or (), remove_label=remove_label)
         wanted = table_keys(table) if table is not None else keys or None
         with open_catalogue(settings, url, api_key) as catalogue:
-            ids, missing = find(catalogue, wanted, label, filter_)
+            ids, missing = find(catalogue, wanted, conditions)
             if not ids:
                 fail("Nothing was updated: no image matches.")
             if not yes and not confirmed(f"Change {images(len(ids))} of {catalogue.total():,}?"):

@@ -1,7 +1,8 @@
 /** Client for the parts of the API that act on many pictures, and for the trash. Independent of the page. */
 
 import { BASE } from "../common/base-url.js";
-import { parseJson, stringifyJson } from "../common/json.js";
+import { parseJson } from "../common/json.js";
+import { jsonBody } from "./fetch.js";
 import { requestJson } from "./request.js";
 
 /** @import { Picture } from "./client.js" */
@@ -19,8 +20,6 @@ import { requestJson } from "./request.js";
 /** @typedef {{set_label?: string | null, metadata?: Record<string, unknown>}} Change null removes a label or a field */
 
 /** @typedef {Picture & {deletion_id: number, deleted_at: string, expires_at: string}} TrashedPicture */
-
-const HEADERS = { "Content-Type": "application/json", Accept: "application/json" };
 
 /**
  * Change the label or fields of all selected pictures, or of none.
@@ -103,5 +102,5 @@ function criteria({ label, filter, text }) {
  * @param {Record<string, unknown>} body
  */
 function post(path, body) {
-  return requestJson(path, { method: "POST", body: stringifyJson(body), headers: HEADERS });
+  return requestJson(path, { method: "POST", ...jsonBody(body) });
 }

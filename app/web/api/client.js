@@ -2,6 +2,7 @@
 
 import { stringifyJson } from "../common/json.js";
 import { toParameters } from "../search/query.js";
+import { jsonBody } from "./fetch.js";
 import { request, requestJson } from "./request.js";
 
 /** @import { Query } from "../search/query.js" */
@@ -89,7 +90,6 @@ import { request, requestJson } from "./request.js";
 /** @typedef {{label: string | null, metadata: Record<string, unknown>}} Patch */
 
 const MAX_RESULTS = 1000;
-const JSON_HEADERS = { "Content-Type": "application/json", Accept: "application/json" };
 
 /**
  * Search with several examples: an upload or catalogue pictures, and pictures that the results should not resemble.
@@ -104,8 +104,8 @@ export function searchByExamples({ file, crop, like, unlike }, query, signal) {
   const parameters = toParameters(query);
   parameters.set("explain", "true");
   if (!file) {
-    const body = stringifyJson({ like: like.map(Number), unlike: unlike.map(Number) });
-    return requestJson(`search?${parameters}`, { method: "POST", body, headers: JSON_HEADERS, signal });
+    const body = jsonBody({ like: like.map(Number), unlike: unlike.map(Number) });
+    return requestJson(`search?${parameters}`, { method: "POST", ...body, signal });
   }
   if (crop) parameters.set("crop", crop);
   const body = new FormData();
@@ -210,7 +210,7 @@ export async function addPictures(pictures) {
  * @param {Partial<Patch>} patch null in the metadata deletes a field
  */
 export function updatePicture(id, patch) {
-  return requestJson(`images/${id}`, { method: "PATCH", body: stringifyJson(patch), headers: JSON_HEADERS });
+  return requestJson(`images/${id}`, { method: "PATCH", ...jsonBody(patch) });
 }
 
 /** @param {number} id */
@@ -224,7 +224,7 @@ export function deletePicture(id) {
  * @param {number[]} ids
  */
 export function restorePictures(ids) {
-  return requestJson("trash/restore", { method: "POST", body: stringifyJson({ ids }), headers: JSON_HEADERS });
+  return requestJson("trash/restore", { method: "POST", ...jsonBody({ ids }) });
 }
 
 /**

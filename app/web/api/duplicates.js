@@ -1,6 +1,6 @@
 /** Client for decisions about duplicates. Independent of the page. */
 
-import { stringifyJson } from "../common/json.js";
+import { jsonBody } from "./fetch.js";
 import { requestJson } from "./request.js";
 
 /**
@@ -9,8 +9,6 @@ import { requestJson } from "./request.js";
  * @property {number} deleted
  * @property {number | null} deletion_id null if the others are deleted for good
  */
-
-const HEADERS = { "Content-Type": "application/json", Accept: "application/json" };
 
 /**
  * Remember that pictures are not the same: no two of them are listed as duplicates any more.
@@ -44,5 +42,5 @@ export function mergeDuplicates(keep, others) {
  * @param {unknown} body
  */
 function send(method, path, body) {
-  return requestJson(path, { method, body: stringifyJson(body), headers: HEADERS });
+  return requestJson(path, { method, ...jsonBody(body) });
 }

@@ -2,6 +2,7 @@
 
 import { BASE } from "../common/base-url.js";
 import { HttpError, UserError } from "../common/errors.js";
+import { stringifyJson } from "../common/json.js";
 import { upload } from "./upload.js";
 
 /** @typedef {{title?: string, code?: string, detail?: string, errors?: {field: string, reason: string}[]}} Problem */
@@ -20,6 +21,15 @@ export async function fetchResponse(path, { onProgress, ...init }) {
     if (init.signal?.aborted) throw error;
     throw new UserError("The service does not respond. Check that it is running.");
   }
+}
+
+/**
+ * Return the parts of a request that sends a value as JSON.
+ *
+ * @param {unknown} value
+ */
+export function jsonBody(value) {
+  return { body: stringifyJson(value), headers: { "Content-Type": "application/json", Accept: "application/json" } };
 }
 
 /**

@@ -5,7 +5,7 @@
  */
 
 import { COOKIE_PATH } from "../common/base-url.js";
-import { fetchResponse, toHttpError } from "./fetch.js";
+import { fetchResponse, jsonBody, toHttpError } from "./fetch.js";
 
 const MARKER = "lookalike_key_given";
 
@@ -15,12 +15,7 @@ const MARKER = "lookalike_key_given";
  * @param {string} key
  */
 export async function openSession(key) {
-  const headers = { "Content-Type": "application/json", Accept: "application/json" };
-  const response = await fetchResponse("session", {
-    method: "POST",
-    body: JSON.stringify({ key }),
-    headers,
-  });
+  const response = await fetchResponse("session", { method: "POST", ...jsonBody({ key }) });
   if (!response.ok) throw await toHttpError(response);
   scopes = null;
   document.cookie = `${MARKER}=yes; path=${COOKIE_PATH}; samesite=strict`;

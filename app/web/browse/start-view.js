@@ -4,6 +4,7 @@ import { getFacets, getStats, listPictures } from "../api/client.js";
 import { el } from "../common/dom.js";
 import { pluralise } from "../common/format.js";
 import { routeUrl } from "../navigation/route.js";
+import { isFiltered } from "../search/query.js";
 import { pictureTiles } from "../search/tiles.js";
 import { emptyView } from "../search/views.js";
 import { labelChips } from "./label-chips.js";
@@ -29,7 +30,7 @@ export async function startView(query, changeQuery, signal) {
   const sorted = { ...query, sort };
   const firstPage = listPictures(sorted, FIRST_PAGE, null, signal);
   const [page, stats] = await Promise.all([firstPage, getStats(signal)]);
-  const filtered = [query.label, query.filter, query.text].some((part) => part !== null);
+  const filtered = isFiltered(query);
   if (!page.items.length && !filtered) return emptyView();
   const listing = new Listing(page, (limit, cursor) => listPictures(sorted, limit, cursor));
   const pictures = el("div", {}, browseBar(query, sort, changeQuery, signal));

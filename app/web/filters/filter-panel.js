@@ -25,6 +25,8 @@ export class FilterPanel {
   /** @type {Map<string, {fieldset: HTMLElement, condition: string}>} the range inputs, and the condition that each shows */
   ranges = new Map();
   running = new AbortController();
+  /** Whether only some of the pictures are counted. */
+  limited = false;
 
   /**
    * @param {HTMLElement} root
@@ -46,6 +48,7 @@ export class FilterPanel {
     this.running = new AbortController();
     const { signal } = this.running;
     this.conditions = conditions;
+    this.limited = text !== null || Object.keys(conditions).length > 0;
     if (!this.root.childElementCount) this.root.replaceChildren(el("p", { className: "hint" }, "Loading…"));
     try {
       this.fields = await countedFields(conditions, text, signal);
@@ -57,9 +60,9 @@ export class FilterPanel {
 
   draw() {
     const shown = this.fields.filter((field) => field.name in this.conditions || !isUnique(field));
-    const empty = el("p", { className: "hint" }, "The pictures have no labels or fields to filter by.");
-    const content = shown.length ? shown.map((field) => this.fieldset(field)) : [empty];
-    replaceKeepingFocus(this.root, ...content);
+    const nothing = this.limited ? "" : "The pictures have no labels or fields to filter by.";
+    const content = shown.map((field) => this.fieldset(field));
+    replaceKeepingFocus(this.root, ...(shown.length ? content : [el("p", { className: "hint" }, nothing)]));
   }
 
   /** @param {Field} field */

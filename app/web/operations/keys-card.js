@@ -1,5 +1,6 @@
 /** Card: API keys, when they were last used; create and delete them. A new key is shown once. */
 
+import { jsonBody } from "../api/fetch.js";
 import { openSession } from "../api/session.js";
 import { openDialog, openForm } from "../common/dialog.js";
 import { button, el } from "../common/dom.js";
@@ -74,11 +75,10 @@ function openCreate(first, act) {
   );
   openForm("Create a key", "", fields, "Create", async () => {
     const scopes = boxes.flatMap((label) => [...label.querySelectorAll("input")]).filter(({ checked }) => checked);
-    const body = JSON.stringify({ name: name.value.trim(), scopes: scopes.map(({ value }) => value) });
-    const headers = { "Content-Type": "application/json", Accept: "application/json" };
+    const body = jsonBody({ name: name.value.trim(), scopes: scopes.map(({ value }) => value) });
     // Without the first key, this page could not go on.
     const open = first ? (/** @type {any} */ { key }) => openSession(key) : undefined;
-    const created = await act("keys", { method: "POST", headers, body }, open);
+    const created = await act("keys", { method: "POST", ...body }, open);
     showKey(created.name, created.key);
   });
 }

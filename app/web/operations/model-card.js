@@ -1,5 +1,6 @@
 /** Card: the model and its codes, with buttons to fit codes and to move to another model. */
 
+import { jsonBody } from "../api/fetch.js";
 import { el } from "../common/dom.js";
 import { actionButton, badge, card, confirmButton, figures, formatShare, heading, progressBar, taskStatus } from "./parts.js";
 
@@ -60,13 +61,8 @@ function controls(models, better, images, act) {
   const first = better?.name ?? models.find(({ active }) => active)?.name;
   if (first) select.value = first;
   select.dataset.key = "reindex-model";
-  const body = () => ({
-    method: "POST",
-    headers: { "Content-Type": "application/json", Accept: "application/json" },
-    body: JSON.stringify({ model: select.value }),
-  });
   const reindex = confirmButton("Reindex", "reindex", "Move the catalogue to this model?", REINDEX, () =>
-    act("tasks/reindex", body()),
+    act("tasks/reindex", { method: "POST", ...jsonBody({ model: select.value }) }),
   );
   const adapt = actionButton("Adapt the codes", "adapt", () => act("tasks/adapt"));
   return el(

@@ -54,6 +54,15 @@ export function readQuery(params) {
 }
 
 /**
+ * Whether the query is limited to some of the pictures.
+ *
+ * @param {Pick<Query, "label" | "filter" | "text">} query
+ */
+export function isFiltered({ label, filter, text }) {
+  return [label, filter, text].some((part) => part !== null);
+}
+
+/**
  * @param {Query} query
  * @returns {[string, string][]} names and values that differ from the defaults
  */

@@ -2,6 +2,7 @@
 
 import { button, el } from "../common/dom.js";
 import { HttpError, messageOf } from "../common/errors.js";
+import { isFiltered } from "../search/query.js";
 
 /** @import { Matching, Selected } from "../api/bulk.js" */
 /** @import { Action, Selectable, SelectionOptions } from "./attach.js" */
@@ -83,9 +84,8 @@ export class SelectionBar {
 }
 
 /** @param {Matching} matching */
-function describe({ label, filter, text, count }) {
-  const filtered = [label, filter, text].some((part) => part !== null);
-  return `${count.toLocaleString("en")}${filtered ? " that match" : ""}`;
+function describe(matching) {
+  return `${matching.count.toLocaleString("en")}${isFiltered(matching) ? " that match" : ""}`;
 }
 
 /**

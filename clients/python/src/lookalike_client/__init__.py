@@ -7,7 +7,8 @@
             print(match.key, match.similarity)
 
 `AsyncLookalike` has the same methods for asyncio. Requests are retried after connection errors and while the service is
-busy. Every call is idempotent: an added image is identified by its key or the hash of its bytes.
+busy. Calls that are sent twice change nothing more, except those whose docstrings say so: an added image is identified
+by its key or the hash of its bytes.
 """
 
 from lookalike_client.async_client import AsyncLookalike
@@ -15,6 +16,7 @@ from lookalike_client.batching import MAX_BATCH_BYTES, MAX_BATCH_IMAGES
 from lookalike_client.calls.bulk import Deletion, Restored, TrashedImage, TrashPage
 from lookalike_client.calls.duplicates import AddedFields, DuplicateGroup, DuplicatePage, MergeResult
 from lookalike_client.calls.endpoints import UNCHANGED
+from lookalike_client.calls.operations import ApiKey, AvailableModel, NewApiKey, Task
 from lookalike_client.client import Lookalike
 from lookalike_client.errors import ClientError, FieldError, InvalidInputError, ProblemError, UnreachableError
 from lookalike_client.images import NewImage
@@ -45,7 +47,9 @@ __all__ = [
     "Adaptation",
     "AddResult",
     "AddedFields",
+    "ApiKey",
     "AsyncLookalike",
+    "AvailableModel",
     "BatchItem",
     "BetterModel",
     "CatalogueImage",
@@ -69,6 +73,7 @@ __all__ = [
     "Match",
     "MergeResult",
     "ModelInfo",
+    "NewApiKey",
     "NewImage",
     "ProblemError",
     "Rejection",
@@ -76,6 +81,7 @@ __all__ = [
     "RetryPolicy",
     "SearchResult",
     "Stats",
+    "Task",
     "TrashPage",
     "TrashedImage",
     "UnreachableError",

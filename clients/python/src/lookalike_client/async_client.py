@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
+    from lookalike_client.calls.bulk import TrashedImage
+    from lookalike_client.calls.duplicates import DuplicateGroup, DuplicateKind
+    from lookalike_client.methods import Page
     from lookalike_client.requests import ListOptions
     from lookalike_client.results import CatalogueImage
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+PageT = TypeVar("PageT", bound="Page")
 
 
 class AsyncLookalike(AsyncMethods):
@@ -75,13 +79,23 @@ class AsyncLookalike(AsyncMethods):
 
     async def list(self, **options: Unpack[ListOptions]) -> AsyncIterator[CatalogueImage]:
         """Iterate over all images, in the order of their addition or of `sort`, page by page."""
-        page = await self.page(**options)
-        for image in page.items:
-            yield image
-        while page.next_cursor is not None:
-            page = await self.page(cursor=page.next_cursor, **options)
+        async for page in _pages(self.page, **options):
             for image in page.items:
                 yield image
+
+    async def trash(self, *, deletion_id: int | None = None) -> AsyncIterator[TrashedImage]:
+        """Iterate over the deleted images that can be restored, the last deleted first, page by page."""
+        async for page in _pages(self.trash_page, deletion_id=deletion_id):
+            for image in page.items:
+                yield image
+
+    async def duplicate_groups(
+        self, *, kind: DuplicateKind = "exact", max_distance: float | None = None
+    ) -> AsyncIterator[DuplicateGroup]:
+        """Iterate over all groups of duplicates in the catalogue, page by page."""
+        async for page in _pages(self.duplicate_page, kind=kind, max_distance=max_distance):
+            for group in page.groups:
+                yield group
 
     async def _send(self, request: Request) -> Response:
         attempt = 0
@@ -101,3 +115,12 @@ class AsyncLookalike(AsyncMethods):
                 return await self._http.request(**arguments, extensions=self._extensions)
             except httpx.RequestError as error:
                 return error
+
+
+async def _pages(call: Callable[..., Coroutine[Any, Any, PageT]], **options: Any) -> AsyncIterator[PageT]:
+    """Yield the pages of a list."""
+    page = await call(**options)
+    yield page
+    while page.next_cursor is not None:
+        page = await call(cursor=page.next_cursor, **options)
+        yield page

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import httpx
 
@@ -16,10 +16,12 @@ from lookalike_client.retries import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from typing import Any
 
     from typing_extensions import Self, Unpack
 
+    from lookalike_client.calls.bulk import TrashedImage
+    from lookalike_client.calls.duplicates import DuplicateGroup, DuplicateKind
+    from lookalike_client.methods import Page
     from lookalike_client.requests import ListOptions
     from lookalike_client.results import CatalogueImage
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+PageT = TypeVar("PageT", bound="Page")
 
 
 class Lookalike(SyncMethods):
@@ -89,11 +92,20 @@ class Lookalike(SyncMethods):
 
     def list(self, **options: Unpack[ListOptions]) -> Iterator[CatalogueImage]:
         """Iterate over all images, in the order of their addition or of `sort`, page by page."""
-        page = self.page(**options)
-        yield from page.items
-        while page.next_cursor is not None:
-            page = self.page(cursor=page.next_cursor, **options)
+        for page in _pages(self.page, **options):
             yield from page.items
+
+    def trash(self, *, deletion_id: int | None = None) -> Iterator[TrashedImage]:
+        """Iterate over the deleted images that can be restored, the last deleted first, page by page."""
+        for page in _pages(self.trash_page, deletion_id=deletion_id):
+            yield from page.items
+
+    def duplicate_groups(
+        self, *, kind: DuplicateKind = "exact", max_distance: float | None = None
+    ) -> Iterator[DuplicateGroup]:
+        """Iterate over all groups of duplicates in the catalogue, page by page."""
+        for page in _pages(self.duplicate_page, kind=kind, max_distance=max_distance):
+            yield from page.groups
 
     def _send(self, request: Request) -> Response:
         attempt = 0
@@ -113,3 +125,12 @@ class Lookalike(SyncMethods):
                 return self._http.request(**arguments, extensions=self._extensions)
             except httpx.RequestError as error:
                 return error
+
+
+def _pages(call: Callable[..., PageT], **options: Any) -> Iterator[PageT]:
+    """Yield the pages of a list."""
+    page = call(**options)
+    yield page
+    while page.next_cursor is not None:
+        page = call(cursor=page.next_cursor, **options)
+        yield page

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from lookalike_client.batching import BatchLimit
-from lookalike_client.calls import bulk, endpoints, searches
+from lookalike_client.calls import bulk, endpoints, operations, searches
 from lookalike_client.calls import duplicates as duplicate_calls
 
 if TYPE_CHECKING:
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Page(Protocol):
+    """A page of a list."""
+
+    @property
+    def next_cursor(self) -> str | None:
+        """The cursor of the next page; None on the last one."""
+        ...
 
 
 class ApiMethod(Generic[P, T]):
@@ -100,6 +109,15 @@ class ApiMethods:
     get_job = ApiMethod(endpoints.get_job)
     list_jobs = ApiMethod(endpoints.list_jobs)
     cancel_job = ApiMethod(endpoints.cancel_job)
+    list_keys = ApiMethod(operations.list_keys)
+    create_key = ApiMethod(operations.create_key)
+    delete_key = ApiMethod(operations.delete_key)
+    list_models = ApiMethod(operations.list_models)
+    list_tasks = ApiMethod(operations.list_tasks)
+    start_adapt = ApiMethod(operations.start_adapt)
+    start_reindex = ApiMethod(operations.start_reindex)
+    start_report = ApiMethod(operations.start_report)
+    cancel_task = ApiMethod(operations.cancel_task)
 
 
 class SyncMethods(ApiMethods, ABC):

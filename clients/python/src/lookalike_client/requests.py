@@ -131,6 +131,15 @@ class Response:
         if self.body:
             raise unreadable(self.status, "expected an empty body")
 
+    def require_deleted(self) -> None:
+        """Check that a deletion succeeded: also a 404 if the response to an earlier attempt was lost.
+
+        Raises:
+            ProblemError: it did not.
+        """
+        if not (self.retried and self.status == HTTPStatus.NOT_FOUND):
+            self.require_empty()
+
     def raise_for_status(self) -> None:
         """Check that the status is 200 to 299. Redirects are errors: the client does not follow them.
 

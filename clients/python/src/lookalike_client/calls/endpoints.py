@@ -123,9 +123,7 @@ def update(
 def delete(image_id: int) -> CallFlow[None]:
     """Delete an image."""
     response = yield Request("DELETE", f"/images/{image_id}")
-    # If the response to an earlier attempt was lost, the image may already be deleted.
-    if not (response.retried and response.status == NOT_FOUND):
-        response.require_empty()
+    response.require_deleted()
 
 
 def find(keys: Iterable[str]) -> CallFlow[list[CatalogueImage]]:
