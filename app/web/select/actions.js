@@ -154,7 +154,7 @@ function openExport(selected) {
   };
   const csv = link("CSV, for spreadsheets", "csv");
   const jsonl = link("JSON Lines, for programs", "jsonl");
-  const text = el("p", {}, "The file has the id, key, label and metadata of each picture.");
+  const text = el("p", {}, "The file has the key, label and metadata of each picture.");
   const links = el("p", { className: "controls" }, csv, jsonl);
   const dialog = openDialog(`Export ${countOf(selected)}`, "export", text, links);
 }
