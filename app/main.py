@@ -7,13 +7,13 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
@@ -25,7 +25,6 @@ from app.api.admission.fair_limit import FairLimit
 from app.api.admission.middleware import AdmissionMiddleware
 from app.api.admission.request_classes import EXTRA_THREADS, RequestClasses
 from app.api.admission.threads import FairExecutor, ReservedThreads
-from app.api.known_parameters import reject_unknown_parameters
 from app.api.middleware.auth import ApiKeyCache, AuthMiddleware
 from app.api.middleware.content_encoding import ContentEncodingMiddleware
 from app.api.middleware.disconnect import CancelOnDisconnect
@@ -189,7 +188,8 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     add_middleware(app, settings, metrics, tracing)
     add_exception_handlers(app)
     for module in ROUTES:
-        app.include_router(module.router, dependencies=[Depends(reject_unknown_parameters)])
+        # `include_router` would analyse the signature of every call again.
+        app.router.routes.extend(module.router.routes)
     add_pages(app)
     app.openapi = extend_openapi(app)  # type: ignore[method-assign]  # FastAPI documents this assignment for extending OpenAPI
     return app
@@ -263,11 +263,17 @@ def add_cors(app: FastAPI, origins: Sequence[str]) -> None:
 
 def add_pages(app: FastAPI) -> None:
     """Serve the web pages, with their URLs below the root path, and their files."""
-    files = WebFiles(WEB_DIR)
+    files = web_files()
     app.mount("/web", files, name="web")
     for path, name in PAGES.items():
         policy = DOCS_POLICY if path == "/docs" else PAGE_POLICY
         app.get(path, include_in_schema=False)(page_endpoint(files, name, policy))
+
+
+@cache
+def web_files() -> WebFiles:
+    """Return the files of the web pages, which stay the same while this process runs."""
+    return WebFiles(WEB_DIR)
 
 
 def page_endpoint(files: WebFiles, name: str, policy: str) -> Callable[..., Awaitable[Response]]:

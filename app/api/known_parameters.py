@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_origin
 
-from fastapi import Request, UploadFile, params
+from fastapi import APIRouter, Depends, Request, UploadFile, params
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -72,6 +72,14 @@ async def reject_unknown_parameters(request: Request) -> None:
                 for place, name, reason in errors[:MAX_ERRORS]
             ]
         )
+
+
+def resource_router(
+    tag: str, responses: dict[int | str, dict[str, Any]] | None = None, route_class: type[APIRoute] = APIRoute
+) -> APIRouter:
+    """Return a router of calls that reject what they do not declare."""
+    dependencies = [Depends(reject_unknown_parameters)]
+    return APIRouter(tags=[tag], responses=responses, route_class=route_class, dependencies=dependencies)
 
 
 def declared_parameters(route: APIRoute) -> Declared:

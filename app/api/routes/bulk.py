@@ -3,10 +3,11 @@
 import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
 from app.api.conditional import IfNoneMatch
 from app.api.dependencies import ChargeDep, ImageId, ServiceDep
+from app.api.known_parameters import resource_router
 from app.api.paths import RootPathDep
 from app.api.routes.images import IMAGE, PAGE_BYTES, check_json, fit_bytes, thumbnail_response, thumbnail_tag
 from app.api.schemas.bulk import (
@@ -27,8 +28,8 @@ from app.catalogue.trash import TrashSelection
 from app.common.json_values import MAX_ID
 from app.errors import InvalidInputError, NotInTrashError
 
-router = APIRouter(
-    tags=["catalogue"],
+router = resource_router(
+    "catalogue",
     responses={
         422: {"description": "A parameter is not valid.", **PROBLEM},
         503: {"description": "Temporarily unavailable; see Retry-After.", **PROBLEM},

@@ -3,10 +3,11 @@
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from app.api.admission.fair_limit import Charge
 from app.api.dependencies import ChargeDep, Cursor, ImageId, ServiceDep, parse_cursor
+from app.api.known_parameters import resource_router
 from app.api.paths import RootPathDep
 from app.api.routes.images import PAGE_BYTES
 from app.api.schemas.duplicates import DistinctIn, DistinctOut, MergedOut, MergeIn
@@ -20,8 +21,8 @@ from app.search.duplicates import DuplicateKind
 from app.search.ranking import with_similarity
 from app.search.types import Match
 
-router = APIRouter(
-    tags=["catalogue"],
+router = resource_router(
+    "catalogue",
     responses={
         404: {"description": "There is no such image.", **PROBLEM},
         422: {"description": "A parameter is not valid.", **PROBLEM},

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Generator
 from typing import Annotated, Any
 
 from anyio import CancelScope, to_thread
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.api.dependencies import FilterDep, Label, ServiceDep, WordsDep
+from app.api.known_parameters import resource_router
 from app.api.schemas.images import PROBLEM
 from app.catalogue.selection import Selection
 from app.common.json_values import MAX_ID
@@ -19,7 +20,7 @@ from app.maintenance.export import ExportFormat, export
 
 log = logging.getLogger(__name__)
 
-router = APIRouter(tags=["catalogue"])
+router = resource_router("catalogue")
 
 _MEDIA_TYPES = {ExportFormat.JSONL: "application/x-ndjson", ExportFormat.CSV: "text/csv; charset=utf-8"}
 _MAX_IDS_TEXT, _IDS = 16_384, re.compile(r"[0-9]{1,19}(,[0-9]{1,19})*")

@@ -1,14 +1,13 @@
 """Facets of labels and metadata: `GET /facets`."""
 
-from fastapi import APIRouter
-
 from app.api.dependencies import FilterDep, Label, ServiceDep, WordsDep
+from app.api.known_parameters import resource_router
 from app.api.schemas.facets import FacetsOut
 from app.api.schemas.images import PROBLEM
 from app.catalogue.filters.facets import Facets
 
-router = APIRouter(
-    tags=["catalogue"],
+router = resource_router(
+    "catalogue",
     responses={
         422: {"description": "A parameter is not valid.", **PROBLEM},
         503: {"description": "Temporarily unavailable; see Retry-After.", **PROBLEM},

@@ -8,7 +8,7 @@ from itertools import accumulate, takewhile
 from typing import Annotated, Any
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
 from starlette.types import Receive, Scope, Send
@@ -26,6 +26,7 @@ from app.api.dependencies import (
     WordsDep,
     filter_warnings,
 )
+from app.api.known_parameters import resource_router
 from app.api.paths import RootPathDep
 from app.api.schemas.images import JSON_MEMORY_FACTOR, PROBLEM, ImageOut, ImagePage, ImagePatch
 from app.bootstrap import Service
@@ -42,8 +43,8 @@ from app.search.sorting import ADDED
 
 log = logging.getLogger(__name__)
 
-router = APIRouter(
-    tags=["catalogue"],
+router = resource_router(
+    "catalogue",
     responses={
         404: {"description": "There is no such image.", **PROBLEM},
         422: {"description": "A parameter is not valid.", **PROBLEM},

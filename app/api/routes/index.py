@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, UploadFile
+from fastapi import File, Form, UploadFile
 from pydantic import ValidationError
 
 from app.api.dependencies import OnDuplicateParameter, ServiceDep
+from app.api.known_parameters import resource_router
 from app.api.problems import reason_of
 from app.api.schemas.images import PROBLEM, ImageDescription, IndexOut, ItemOut
 from app.api.uploads import UploadRoute
@@ -15,7 +16,7 @@ from app.common.json_values import parse_json
 from app.errors import InvalidInputError
 from app.ingest.uploads import OnDuplicate, Upload
 
-router = APIRouter(tags=["catalogue"], route_class=UploadRoute)
+router = resource_router("catalogue", route_class=UploadRoute)
 
 # Maximum images in memory at a time, and in one commit; and their maximum bytes, unless a single one is larger.
 CHUNK_IMAGES, CHUNK_BYTES = 64, 32_000_000

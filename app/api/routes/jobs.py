@@ -8,10 +8,11 @@ from functools import partial
 from typing import Annotated, cast
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from fastapi.sse import EventSourceResponse
 
 from app.api.dependencies import Cursor, OnDuplicateParameter, ServiceDep, parse_cursor
+from app.api.known_parameters import resource_router
 from app.api.paths import RootPathDep
 from app.api.routes.archive_upload import FIELD, read_archive
 from app.api.routes.job_events import progress
@@ -28,8 +29,8 @@ from app.ingest.sources.archives.archive import is_archive
 from app.ingest.sources.archives.members import ArchiveLimits
 from app.ingest.uploads import OnDuplicate
 
-router = APIRouter(
-    tags=["jobs"],
+router = resource_router(
+    "jobs",
     responses={
         404: {"description": "There is no such job.", **PROBLEM},
         422: {"description": "A parameter or the archive is not valid.", **PROBLEM},

@@ -4,10 +4,11 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import APIRouter, HTTPException, Response
+from fastapi import HTTPException, Response
 from fastapi.responses import HTMLResponse
 
 from app.api.dependencies import ServiceDep
+from app.api.known_parameters import resource_router
 from app.api.schemas.images import PROBLEM
 from app.api.schemas.quality import LabelQualityOut, ReportSummaryOut
 from app.bootstrap import Service, report_folder
@@ -22,7 +23,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     **MISSING,
 }
 
-router = APIRouter(tags=["system"])
+router = resource_router("system")
 
 
 @router.get(

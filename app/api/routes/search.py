@@ -5,11 +5,12 @@ from functools import partial
 from itertools import zip_longest
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Query, UploadFile
+from fastapi import File, Query, UploadFile
 
 from app.api.admission.fair_limit import Charge
 from app.api.dependencies import ChargeDep, ImageId, SearchesDep, SearchOptionsDep, ServiceDep, filter_warnings
 from app.api.examples import OPENAPI, ExamplesDep
+from app.api.known_parameters import resource_router
 from app.api.paths import RootPathDep
 from app.api.problem_codes import image_code
 from app.api.schemas.images import JSON_MEMORY_FACTOR, PROBLEM
@@ -33,7 +34,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     503: {"description": "Temporarily unavailable; see Retry-After.", **PROBLEM},
 }
 
-router = APIRouter(tags=["search"], responses=RESPONSES, route_class=UploadRoute)
+router = resource_router("search", responses=RESPONSES, route_class=UploadRoute)
 
 
 @router.post("/search", operation_id="search", summary="Search by images", openapi_extra=OPENAPI)

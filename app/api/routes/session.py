@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel, Field
 from starlette.types import Scope as RequestScope
 
 from app.api.dependencies import ServiceDep
+from app.api.known_parameters import resource_router
 from app.api.middleware.auth import COOKIE, ApiKeyCache, sent_key
 from app.api.middleware.loopback import require_local
 from app.api.paths import RootPathDep
@@ -14,7 +15,7 @@ from app.api.schemas.images import PROBLEM
 from app.common.scopes import Scope
 from app.errors import ForbiddenError, UnauthorisedError
 
-router = APIRouter(tags=["system"])
+router = resource_router("system")
 
 
 class SessionOut(BaseModel):

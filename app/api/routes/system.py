@@ -6,10 +6,11 @@ import os
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.api.dependencies import GaugesDep, MetricsDep, ReservedThreadsDep, ServiceDep
+from app.api.known_parameters import resource_router
 from app.api.middleware.auth import MAY_SEARCH
 from app.api.schemas.images import PROBLEM
 from app.api.schemas.system import (
@@ -35,8 +36,8 @@ from models.checkpoint.successors import SUCCESSORS
 
 log = logging.getLogger(__name__)
 
-router = APIRouter(
-    tags=["system"], responses={503: {"description": "Temporarily unavailable; see Retry-After.", **PROBLEM}}
+router = resource_router(
+    "system", responses={503: {"description": "Temporarily unavailable; see Retry-After.", **PROBLEM}}
 )
 
 

@@ -2,17 +2,18 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 
 from app.api.dependencies import ServiceDep
+from app.api.known_parameters import resource_router
 from app.api.schemas.images import PROBLEM
 from app.api.schemas.keys import KeyIn, KeyList, KeyOut, NewKeyOut
 from app.catalogue import keys
 from app.common.json_values import MAX_ID
 from app.errors import InvalidInputError
 
-router = APIRouter(
-    tags=["keys"],
+router = resource_router(
+    "keys",
     responses={
         422: {"description": "A field is not valid, or the name is taken.", **PROBLEM},
         503: {"description": "Temporarily unavailable; see Retry-After.", **PROBLEM},

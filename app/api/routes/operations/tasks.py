@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Depends, Request
 from sqlalchemy import select
 
 from app.api.dependencies import ServiceDep
+from app.api.known_parameters import resource_router
 from app.api.schemas.images import PROBLEM
 from app.api.schemas.tasks import AvailableModelOut, ModelList, ReindexIn, TaskList, TaskOut
 from app.bootstrap import Service
@@ -18,8 +19,8 @@ from app.tasks.runner import TaskRunner
 from models.checkpoint.info import CheckpointInfo, find_checkpoint, list_pretrained, read_info
 from models.errors import ModelError
 
-router = APIRouter(
-    tags=["tasks"],
+router = resource_router(
+    "tasks",
     responses={
         422: {"description": "A parameter or field is not valid.", **PROBLEM},
         503: {"description": "Temporarily unavailable; see Retry-After.", **PROBLEM},
