@@ -136,11 +136,16 @@ def in_milvus(settings: Settings, milvus_uri: str) -> Iterator[Settings]:
     drop_collections(milvus_uri, str(settings.database_url))
 
 
-@pytest.fixture
-def settings(tmp_path: Path, migrated_url: str) -> Iterator[Settings]:
-    data = tmp_path / "data"
+@pytest.fixture(scope="session")
+def common_settings(run_in_milvus: None) -> Settings:
+    """Settings of the test run, read once."""
     # Most tests of deletions expect files and F7 to be freed at once; those of the trash set it.
-    created = Settings(data_dir=data, database_url=migrated_url, demo="off", auth="off", trash_days=0, _env_file=None)
+    return Settings(demo="off", auth="off", trash_days=0, _env_file=None)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, migrated_url: str, common_settings: Settings) -> Iterator[Settings]:
+    created = common_settings.model_copy(update={"data_dir": tmp_path / "data", "database_url": migrated_url})
     yield created
     if created.index_backend == "milvus" and created.milvus_uri is not None:
         drop_collections(created.milvus_uri, migrated_url)

@@ -5,6 +5,7 @@ Light and shadows are blurred masks.
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
@@ -55,9 +56,15 @@ def _background(colour: Colour) -> Image.Image:
 
 def _fill(picture: Image.Image, area: Mask, colour: Colour, opacity: float = 1) -> None:
     """Fill an area with one colour."""
-    image = area.image if opacity == 1 else area.image.point(lambda covered: round(covered * opacity))
+    image = area.image if opacity == 1 else area.image.point(_scaled(opacity))
     if box := image.getbbox():  # cropped, because pasting dominates the time
         picture.paste(colour, (area.left + box[0], area.top + box[1]), image.crop(box))
+
+
+@cache
+def _scaled(opacity: float) -> list[int]:
+    """Return how much each value of a mask covers at an opacity."""
+    return [round(covered * opacity) for covered in range(256)]
 
 
 def _shadow(area: Mask, offset: tuple[int, int], radius: float) -> Mask:
