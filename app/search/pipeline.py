@@ -201,7 +201,7 @@ class Searcher(Generic[Row]):
     def _by_image(self, data: bytes, options: SearchOptions, work: Operation) -> SearchResult[Row]:
         with work.stage("decode"):
             prepared = self._prepare(data, crop=options.crop)
-        encoding = self._encoder.encode_one(prepared.image)
+        encoding = self._encoder.encode_one(prepared.pixels)
         # Query the catalogue while the network encodes.
         with work.stage("catalogue"):
             index, among = self._catalogue.synced_index(), self._catalogue.filtered(options)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from app.errors import UnavailableError
@@ -21,6 +22,9 @@ from app.search.encode.runtimes import Images, Runtime, open_runtime
 from app.search.types import Encodings
 from models.checkpoint.info import CheckpointInfo, find_checkpoint, read_info
 from models.network.codes import binarise
+
+# An image as `Preprocess` prepared it: RGB, or its pixels `(height, width, 3)`.
+NetworkInput = Image.Image | NDArray[np.uint8]
 
 # Largest batch. Larger ones gain little on a CPU, and a search waits for the batch in progress.
 MAX_BATCH = 4
@@ -34,11 +38,11 @@ class Encoder(Protocol):
         """Number of queued images."""
         ...
 
-    def encode_one(self, image: Image.Image) -> Future[Encodings]:
+    def encode_one(self, image: NetworkInput) -> Future[Encodings]:
         """Submit the query image of a search, with priority over images of `encode_many`."""
         ...
 
-    def encode_many(self, images: Sequence[Image.Image]) -> Encodings:
+    def encode_many(self, images: Sequence[NetworkInput]) -> Encodings:
         """Encode images that are being added; row i is image i."""
         ...
 
@@ -78,7 +82,7 @@ class BatchingEncoder:
         """Number of queued images."""
         return len(self._waiting)
 
-    def encode_one(self, image: Image.Image) -> Future[Encodings]:
+    def encode_one(self, image: NetworkInput) -> Future[Encodings]:
         """Submit the query image of a search.
 
         Raises:
@@ -86,7 +90,7 @@ class BatchingEncoder:
         """
         return self._submit(self._SEARCH, [image])[0]
 
-    def encode_many(self, images: Sequence[Image.Image]) -> Encodings:
+    def encode_many(self, images: Sequence[NetworkInput]) -> Encodings:
         """Encode images that are being added, at least one.
 
         Raises:
@@ -105,7 +109,7 @@ class BatchingEncoder:
         for lane in self._lanes:
             lane.join()
 
-    def _submit(self, priority: int, images: Sequence[Image.Image]) -> list[Future[Encodings]]:
+    def _submit(self, priority: int, images: Sequence[NetworkInput]) -> list[Future[Encodings]]:
         jobs = [_Job(priority, next(self._numbers), np.asarray(image)) for image in images]
         with self._changed:
             if self._closed:
