@@ -5,7 +5,7 @@ from functools import partial
 from itertools import zip_longest
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Query, UploadFile
+from fastapi import APIRouter, File, Query, Response, UploadFile
 
 from app.api.admission.fair_limit import Charge
 from app.api.dependencies import ChargeDep, ImageId, SearchesDep, SearchOptionsDep, ServiceDep, filter_warnings
@@ -36,7 +36,13 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 router = APIRouter(tags=["search"], responses=RESPONSES, route_class=UploadRoute)
 
 
-@router.post("/search", operation_id="search", summary="Search by images", openapi_extra=OPENAPI)
+@router.post(
+    "/search",
+    operation_id="search",
+    summary="Search by images",
+    response_model=SearchOut,
+    openapi_extra=OPENAPI,
+)
 async def search(
     sent: ExamplesDep,
     options: SearchOptionsDep,
@@ -53,7 +59,7 @@ async def search(
             examples=["120,40,300,400"],
         ),
     ] = None,
-) -> SearchOut:
+) -> Response:
     """Find the images of the catalogue that are most similar to some examples, nearest first.
 
     Examples are uploads (`image`), images of the catalogue (`like`), and images to avoid (`unlike_image`, `unlike`).
@@ -63,7 +69,7 @@ async def search(
         options = replace(options, crop=Crop(*map(int, crop.split(","))))
     examples = make_examples(*sent)
     return await searches.run(
-        lambda: _search_out(service, service.searcher.by_examples(examples, options), charge, root_path)
+        lambda: _response(service, service.searcher.by_examples(examples, options), charge, root_path)
     )
 
 
@@ -90,7 +96,12 @@ async def search_batch(
     return BatchOut(items=await searches.run_all([partial(one, image) for image in images]))
 
 
-@router.get("/images/{image_id}/similar", operation_id="search_similar", summary="Search by an image of the catalogue")
+@router.get(
+    "/images/{image_id}/similar",
+    operation_id="search_similar",
+    summary="Search by an image of the catalogue",
+    response_model=SearchOut,
+)
 async def similar(
     image_id: ImageId,
     options: SearchOptionsDep,
@@ -98,11 +109,15 @@ async def similar(
     searches: SearchesDep,
     charge: ChargeDep,
     root_path: RootPathDep,
-) -> SearchOut:
+) -> Response:
     """Find the images most similar to one of the catalogue, which is itself the first result."""
-    return await searches.run(
-        lambda: _search_out(service, service.searcher.by_id(image_id, options), charge, root_path)
-    )
+    return await searches.run(lambda: _response(service, service.searcher.by_id(image_id, options), charge, root_path))
+
+
+def _response(service: Service, answer: SearchResult[ImageSummary], charge: Charge, root_path: str) -> Response:
+    """Serialise a search's result in its thread; FastAPI would do it in the event loop, and validate it again."""
+    out = _search_out(service, answer, charge, root_path)
+    return Response(out.model_dump_json(), media_type="application/json")
 
 
 def _search_out(service: Service, answer: SearchResult[ImageSummary], charge: Charge, root_path: str) -> SearchOut:
