@@ -172,7 +172,13 @@ def serving(settings: Settings, results: Results) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    own = {"LOOKALIKE_DATA_DIR": str(settings.data_dir), "LOOKALIKE_DEMO": "off", "LOOKALIKE_PORT": str(port)}
+    own = {
+        "LOOKALIKE_DATA_DIR": str(settings.data_dir),
+        "LOOKALIKE_DEMO": "off",
+        "LOOKALIKE_PORT": str(port),
+        # Adapting is another process, which would take CPU time from the server, and then change its codes.
+        "LOOKALIKE_ADAPT": "off",
+    }
     started = time.perf_counter()
     log = (settings.data_dir / "server.log").open("wb")
     process = subprocess.Popen(

@@ -49,7 +49,7 @@ class FakeEncoder:
     def __init__(self) -> None:
         self._planes = np.random.default_rng(7).normal(size=(FEATURE_DIM, BITS)).astype(np.float32)
 
-    def encode_one(self, image: NetworkInput) -> Future[Encodings]:
+    def encode_one(self, image: NetworkInput, *, alone: bool = True) -> Future[Encodings]:  # noqa: ARG002 - the signature of the protocol
         result: Future[Encodings] = Future()
         result.set_result(self.encode_many([image]))
         return result
