@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from PIL import Image as PILImage
 from sqlalchemy import Select, func, select
 
 from app.bootstrap import Service

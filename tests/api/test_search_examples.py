@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from PIL import Image
 
 from app.bootstrap import build_service_with_encoder
 from app.catalogue.database.sessions import Database

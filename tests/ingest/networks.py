@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from PIL import Image
-
 from app.model_switch.networks import OpenNetwork, decode_limits
 from app.search.decode.image import Crop
 from app.search.decode.prepare import InProcessPreparer, PreparedImage

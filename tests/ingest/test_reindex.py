@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from PIL import Image
 
 from app.bootstrap import Service, build_service_with_encoder, index_locations
 from app.catalogue import index_versions

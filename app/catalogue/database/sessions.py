@@ -54,8 +54,8 @@ class Database:
         room: FreeSpace | None = None,
     ) -> None:
         self.url, self._statement_seconds, self._room = url, statement_seconds, room
-        # Connections are in autocommit mode, and only transactions leave it: a short query takes less time than changing
-        # the mode twice.
+        # Connections are in autocommit mode, and only transactions leave it, because changing the mode twice takes as
+        # long as a short query.
         self.engine = create_engine(
             url,
             isolation_level="AUTOCOMMIT",
