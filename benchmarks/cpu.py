@@ -45,7 +45,7 @@ _OK = 200
 def run(options: Options, say: Say) -> Results:
     """Fill a catalogue, start the server, and measure."""
     images, info = options.images or IMAGES, read_info(find_checkpoint(MODEL))
-    results = Results("cpu", {"pictures": images, "model": MODEL, "query": f"JPEG, {PIXELS} pixels"})
+    results = Results("cpu", {"of": "a search", "pictures": images, "model": MODEL, "query": f"JPEG, {PIXELS} pixels"})
     if lack := space_shortage(options.folder, bytes_needed(images, info)):
         results.skip("cpu", lack)
         return results
@@ -77,14 +77,14 @@ def measure(results: Results, server: Server, bare: InProcessBaseline, data: Pat
             searches += load(server, queries, clients, SECONDS)
             after = cpu_by_process(server.process_id, data)
             used = {name: used[name] + after[name] - before[name] for name in used}
-        name = f"CPU of a search, {clients} at once"
+        name = f"{clients} at once"
         for process, seconds in used.items():
             results.value(f"{name}: {process}", 1000 * seconds / searches, "ms")
         whole, least = sum(used.values()) / searches, spent / images
         results.value(f"{name}: together", 1000 * whole, "ms")
-        results.value("of bare decoding and encoding", 1000 * least, "ms")
-        results.value(f"{name}: beside decoding and encoding", 1000 * (whole - least), "ms")
-        results.ratio(f"cpu_over_bare, {clients} at once", 1000 * whole, 1000 * least)
+        results.value(f"{name}: bare decoding and encoding", 1000 * least, "ms")
+        results.value(f"{name}: beside them", 1000 * (whole - least), "ms")
+        results.ratio(f"cpu_over_bare, {name}", 1000 * whole, 1000 * least)
 
 
 def bare_cpu(bare: InProcessBaseline, queries: Images, in_batches: bool) -> tuple[int, float]:
