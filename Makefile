@@ -68,6 +68,7 @@ bench: $(VENV)/installed-bench ## Run every benchmark at a reduced size; results
 	$(BIN)/lookalike bench growth --images 100000 --json benchmarks/data/growth.json
 	$(BIN)/lookalike bench indexes --images 20000 --json benchmarks/data/indexes.json
 	$(BIN)/lookalike bench service --images 100000 --json benchmarks/data/service.json
+	$(BIN)/lookalike bench cpu --images 20000 --json benchmarks/data/cpu.json
 	$(BIN)/lookalike bench peers --images 20000 --json benchmarks/data/peers.json
 	$(BIN)/lookalike bench encode --json benchmarks/data/encode.json
 

@@ -58,7 +58,7 @@ def run(options: Options, say: Say) -> Results:
     images = options.images or PAPERS_SIZE
     results = Results("service", {"pictures": images, "model": MODEL, "query": f"JPEG, {PIXELS} pixels"})
     info = read_info(find_checkpoint(MODEL))
-    if lack := space_shortage(options.folder, images * (4 * info.feature_dim + _ROW_BYTES)):
+    if lack := space_shortage(options.folder, bytes_needed(images, info)):
         results.skip("service", lack)
         return results
     with ExitStack() as stack:
@@ -82,6 +82,11 @@ def run(options: Options, say: Say) -> Results:
         results.value("memory of the process, besides files", server.memory() / 1e6, "MB")
         results.value("memory of the codes, a picture", server.codes() / images, "bytes")
     return results
+
+
+def bytes_needed(images: int, info: CheckpointInfo) -> int:
+    """Return the disk space that a catalogue for the network takes, in bytes."""
+    return images * (4 * info.feature_dim + _ROW_BYTES)
 
 
 def fill(settings: Settings, info: CheckpointInfo, images: int) -> None:
@@ -116,7 +121,7 @@ class InProcessBaseline:
 
     def one(self, data: bytes) -> object:
         """Decode and encode one image."""
-        return self._encoder.encode_one(self._prepare(data).image).result()
+        return self._encoder.encode_one(self._prepare(data).pixels).result()
 
     def decode(self, data: bytes) -> object:
         """Decode and preprocess one image."""
@@ -124,11 +129,11 @@ class InProcessBaseline:
 
     def many(self, images: Images) -> object:
         """Decode images on all cores, then encode them in batches."""
-        return self._encoder.encode_many([made.image for made in self._team.map(self._prepare, images)])
+        return self._encoder.encode_many([made.pixels for made in self._team.map(self._prepare, images)])
 
     def encoding(self, images: Images) -> Callable[[], object]:
         """Return a call that encodes images in batches; they are decoded beforehand."""
-        prepared = [self._prepare(data).image for data in images]
+        prepared = [self._prepare(data).pixels for data in images]
         return lambda: self._encoder.encode_many(prepared)
 
 
@@ -137,6 +142,11 @@ class Server:
 
     def __init__(self, port: int, process: "subprocess.Popen[bytes]") -> None:
         self.port, self._process = port, process
+
+    @property
+    def process_id(self) -> int:
+        """Id of the server's process."""
+        return self._process.pid
 
     def connect(self) -> http.client.HTTPConnection:
         """Open a persistent connection."""
@@ -162,7 +172,13 @@ def serving(settings: Settings, results: Results) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    own = {"LOOKALIKE_DATA_DIR": str(settings.data_dir), "LOOKALIKE_DEMO": "off", "LOOKALIKE_PORT": str(port)}
+    own = {
+        "LOOKALIKE_DATA_DIR": str(settings.data_dir),
+        "LOOKALIKE_DEMO": "off",
+        "LOOKALIKE_PORT": str(port),
+        # Adapting is another process, which would take CPU time from the server, and then change its codes.
+        "LOOKALIKE_ADAPT": "off",
+    }
     started = time.perf_counter()
     log = (settings.data_dir / "server.log").open("wb")
     process = subprocess.Popen(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.search.encode.batching import NetworkInput
 from app.search.types import Encodings
 from models.checkpoint.info import CheckpointInfo
 from models.network.codes import binarise
@@ -48,13 +49,14 @@ class FakeEncoder:
     def __init__(self) -> None:
         self._planes = np.random.default_rng(7).normal(size=(FEATURE_DIM, BITS)).astype(np.float32)
 
-    def encode_one(self, image: Image.Image) -> Future[Encodings]:
+    def encode_one(self, image: NetworkInput, *, alone: bool = True) -> Future[Encodings]:  # noqa: ARG002 - the signature of the protocol
         result: Future[Encodings] = Future()
         result.set_result(self.encode_many([image]))
         return result
 
-    def encode_many(self, images: Sequence[Image.Image]) -> Encodings:
-        small = [np.asarray(image.convert("RGB").resize((4, 4)), np.float32).reshape(-1) for image in images]
+    def encode_many(self, images: Sequence[NetworkInput]) -> Encodings:
+        pictures = [image if isinstance(image, Image.Image) else Image.fromarray(image) for image in images]
+        small = [np.asarray(image.convert("RGB").resize((4, 4)), np.float32).reshape(-1) for image in pictures]
         features = (np.stack(small) / 255).astype(np.float32)
         activations = 1 / (1 + np.exp(-(features - np.float32(0.5)) @ self._planes))
         return Encodings(binarise(activations.astype(np.float32)), features)

@@ -1,5 +1,6 @@
 """Dependencies of endpoints, as annotated types, and the parameters that several endpoints share."""
 
+from dataclasses import dataclass
 from typing import Annotated, cast
 
 from anyio import CapacityLimiter, to_thread
@@ -8,6 +9,7 @@ from fastapi import Depends, Path, Query, Request
 from app.api.admission.fair_limit import Charge
 from app.api.admission.middleware import CALLER, CHARGE
 from app.api.admission.threads import ReservedThreads, SearchExecutor
+from app.api.paths import root_path_of
 from app.bootstrap import Service
 from app.common.json_values import MAX_ID
 from app.errors import InvalidInputError
@@ -39,6 +41,11 @@ async def get_service(request: Request) -> Service:
     return cast("Service", request.state.service)
 
 
+async def get_charge(request: Request) -> Charge:
+    """Return the memory charged to this request."""
+    return cast("Charge", request.scope["state"][CHARGE])
+
+
 async def get_metrics(request: Request) -> Metrics:
     """Return the application's metrics."""
     return cast("Metrics", request.app.state.metrics)
@@ -59,29 +66,46 @@ async def get_file_threads(request: Request) -> CapacityLimiter:
     return cast("CapacityLimiter", request.state.file_threads)
 
 
-async def get_search_executor(request: Request) -> SearchExecutor:
-    """Return the executor of this request's searches."""
-    return SearchExecutor(request.state.threads, request.scope["state"][CALLER])
+@dataclass(frozen=True)
+class SearchContext:
+    """What a search needs of its request.
+
+    FastAPI takes as long for one dependency as for four fields, so a search has few.
+
+    Attributes:
+        service: the service.
+        executor: runs the request's searches.
+        charge: memory charged to the request.
+        root_path: what every URL in the response begins with.
+    """
+
+    service: Service
+    executor: SearchExecutor
+    charge: Charge
+    root_path: str
 
 
-async def get_charge(request: Request) -> Charge:
-    """Return the memory charged to this request."""
-    return cast("Charge", request.scope["state"][CHARGE])
+async def get_search_context(request: Request) -> SearchContext:
+    """Return what a search needs of its request."""
+    state = request.scope["state"]
+    executor = SearchExecutor(state["threads"], state[CALLER])
+    return SearchContext(state["service"], executor, state[CHARGE], root_path_of(request.scope))
 
 
-async def get_filter(
-    filter_: Annotated[
-        str | None,
-        Query(
-            alias="filter",
-            max_length=MAX_FILTER,
-            description="Only images that match this filter: a JSON object of metadata fields, `label` or `key`, with "
-            "values, or `$eq`, `$ne`, `$gt`, `$gte`, `$lt`, `$lte`, `$in`, `$nin`, `$exists`; `$and`, `$or`, `$not` "
-            "combine.",
-            examples=['{"price": {"$lte": 50}, "colour": {"$in": ["red", "blue"]}}'],
-        ),
-    ] = None,
-) -> Filter | None:
+FilterField = Annotated[
+    str | None,
+    Query(
+        alias="filter",
+        max_length=MAX_FILTER,
+        description="Only images that match this filter: a JSON object of metadata fields, `label` or `key`, with "
+        "values, or `$eq`, `$ne`, `$gt`, `$gte`, `$lt`, `$lte`, `$in`, `$nin`, `$exists`; `$and`, `$or`, `$not` "
+        "combine.",
+        examples=['{"price": {"$lte": 50}, "colour": {"$in": ["red", "blue"]}}'],
+    ),
+]
+
+
+async def get_filter(filter_: FilterField = None) -> Filter | None:
     """Parse the `filter` parameter in a thread, so that a large one does not block the event loop."""
     return None if filter_ is None else await to_thread.run_sync(parse_filter, filter_)
 
@@ -89,16 +113,17 @@ async def get_filter(
 FilterDep = Annotated[Filter | None, Depends(get_filter)]
 
 
-async def get_words(
-    text: Annotated[
-        str | None,
-        Query(
-            description="Only images with these words in key, label or metadata, whatever their case and accents. Each "
-            'word also matches longer ones. `"…"` is a phrase, `-` excludes a word, `or` separates alternatives.',
-            examples=["red boot -leather"],
-        ),
-    ] = None,
-) -> TextQuery | None:
+TextField = Annotated[
+    str | None,
+    Query(
+        description="Only images with these words in key, label or metadata, whatever their case and accents. Each "
+        'word also matches longer ones. `"…"` is a phrase, `-` excludes a word, `or` separates alternatives.',
+        examples=["red boot -leather"],
+    ),
+]
+
+
+async def get_words(text: TextField = None) -> TextQuery | None:
     """Parse the `text` parameter."""
     return None if text is None else parse_text(text)
 
@@ -148,8 +173,6 @@ async def get_search_options(
         ),
     ] = True,
     label: Label | None = None,
-    filter_: FilterDep = None,
-    words: WordsDep = None,
     min_similarity: Annotated[float | None, Query(ge=0, le=1, description="Minimum similarity, 0 to 1.")] = None,
     group_by: Annotated[
         str | None,
@@ -161,7 +184,9 @@ async def get_search_options(
         ),
     ] = None,
     explain: Annotated[bool, Query(description="Explain the rank of each match.")] = False,
-    sort: SortDep = None,
+    filter_: FilterField = None,
+    text: TextField = None,
+    sort: SortField = None,
 ) -> SearchOptions:
     """Return the search options from the query parameters."""
     return SearchOptions(
@@ -171,12 +196,12 @@ async def get_search_options(
         radius=radius,
         asymmetric=asymmetric,
         label=label,
-        filter=filter_,
-        words=words,
+        filter=await get_filter(filter_),
+        words=await get_words(text),
         min_similarity=min_similarity,
         group_by=group_by,
         explain=explain,
-        sort=sort,
+        sort=await get_sort(sort),
     )
 
 
@@ -205,6 +230,6 @@ MetricsDep = Annotated[Metrics, Depends(get_metrics)]
 GaugesDep = Annotated[ProcessGauges, Depends(get_gauges)]
 ReservedThreadsDep = Annotated[ReservedThreads, Depends(get_reserved_threads)]
 FileThreadsDep = Annotated[CapacityLimiter, Depends(get_file_threads)]
-SearchesDep = Annotated[SearchExecutor, Depends(get_search_executor)]
+SearchContextDep = Annotated[SearchContext, Depends(get_search_context)]
 ChargeDep = Annotated[Charge, Depends(get_charge)]
 SearchOptionsDep = Annotated[SearchOptions, Depends(get_search_options)]

@@ -5,9 +5,10 @@ An ignored `labels=boots` would return everything, unfiltered. The accepted name
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_origin
+from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, Depends, Request, UploadFile, params
 from fastapi.dependencies.models import Dependant
@@ -23,6 +24,10 @@ from app.common.json_values import RepeatedNameError, unique_names
 MAX_ERRORS, MAX_NAME = 20, 100
 # Maximum size of a part without a file name that is recognised as text; longer ones are files.
 MAX_TEXT_BYTES = 4096
+
+
+# What `declared_parameters` found, by endpoint: every request needs it.
+_DECLARED: WeakKeyDictionary[Callable[..., Any], "Declared"] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,13 @@ def resource_router(
 
 def declared_parameters(route: APIRoute) -> Declared:
     """Return the names that a call accepts, from the signatures of its endpoint and dependencies."""
+    found = _DECLARED.get(route.endpoint)
+    if found is None:
+        found = _DECLARED[route.endpoint] = _declared_parameters(route)
+    return found
+
+
+def _declared_parameters(route: APIRoute) -> Declared:
     dependants = list(_walk(route.dependant))
     body = [field for dependant in dependants for field in dependant.body_params]
     query = [field for dependant in dependants for field in dependant.query_params]

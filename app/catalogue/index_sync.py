@@ -19,6 +19,7 @@ from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Image
 from app.catalogue.filters.cache import FILTER_BYTES, FilterCache
 from app.catalogue.queries import ImageSummary, first_of_group, ids_by_key, image_summaries
+from app.catalogue.summary_cache import SummaryCache
 from app.common.unicode_names import nfc
 from app.errors import ModelSwitchedError
 from app.search.index import Index
@@ -51,7 +52,7 @@ class IndexSync:
     ) -> None:
         self._database, self._index, self._index_version_id, self._bits = database, index, index_version_id, bits
         self._ahead = inactive
-        self._filters = FilterCache(filter_bytes, index.subset_cache_bytes)
+        self._filters, self._summaries = FilterCache(filter_bytes, index.subset_cache_bytes), SummaryCache()
         self._lock = threading.Lock()
         self.seq = -1
 
@@ -89,9 +90,15 @@ class IndexSync:
         return {key: found[nfc(key)] for key in keys if nfc(key) in found}
 
     def summaries(self, ids: Sequence[int]) -> Mapping[int, ImageSummary]:
-        """Return the search result fields of images by id; deleted images are left out."""
-        with self._database.read_connection() as connection:
-            return image_summaries(connection, ids)
+        """Return the search result fields of images by id, as of `synced_index` or later; deleted ones are left out."""
+        generation, found = self._summaries.get(ids)
+        if missing := [image_id for image_id in ids if image_id not in found]:
+            known_bytes = sum(row.size for row in found.values())
+            with self._database.read_connection() as connection:
+                rows = image_summaries(connection, missing, known_bytes)
+            self._summaries.store(rows, generation)
+            found |= rows
+        return found
 
     def _latest(self) -> int:
         with self._database.read_connection() as connection:
@@ -102,7 +109,9 @@ class IndexSync:
             latest, moment = self._state(session)
             if latest <= self.seq:
                 return
-            self._index.apply(ChangeSet(session, self._index_version_id, self.seq, self._bits // 8, moment))
+            changes = ChangeSet(session, self._index_version_id, self.seq, self._bits // 8, moment)
+            self._index.apply(changes)
+            self._summaries.discard(lambda: changes.changed_or_deleted().tolist())
             self.seq = latest
 
     def _state(self, connection: Connection | Session) -> tuple[int, int]:
@@ -131,6 +140,11 @@ class ChangeSet:
             np.int64
         )
         return ids
+
+    def changed_or_deleted(self) -> Ids:
+        """Return the ids of images whose rows changed, and of deleted ones."""
+        rows = columnar_fetch.fetch_columns(self.session, Image.id, Image.seq > self.seq)["key"].astype(np.int64)
+        return np.concatenate([rows, self.deleted()])
 
     def entries(self) -> IndexEntries:
         """Return the encodings of new and re-encoded images."""

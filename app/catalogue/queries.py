@@ -59,8 +59,13 @@ _TOTAL_SIZE = select(func.sum(_SIZE)).where(_WITH_IDS)
 MAX_METADATA_BYTES, _UNCHECKED_IMAGES = 32_000_000, 32
 
 
-def image_summaries(connection: Connection, ids: Sequence[int]) -> dict[int, ImageSummary]:
+def image_summaries(connection: Connection, ids: Sequence[int], known_bytes: int = 0) -> dict[int, ImageSummary]:
     """Return the search result fields of images by id; missing ones are left out.
+
+    Args:
+        connection: connection to the database.
+        ids: ids of the images.
+        known_bytes: bytes of metadata of other images in the same response.
 
     Raises:
         InvalidInputError: the metadata is too large for one response.
@@ -68,7 +73,7 @@ def image_summaries(connection: Connection, ids: Sequence[int]) -> dict[int, Ima
     if not ids:
         return {}
     if len(ids) > _UNCHECKED_IMAGES:
-        _require_size(len(ids), connection.scalar(_TOTAL_SIZE, {"ids": ids}) or 0)
+        _require_size(len(ids), known_bytes + (connection.scalar(_TOTAL_SIZE, {"ids": ids}) or 0))
     return {image_id: ImageSummary(*row) for image_id, *row in connection.execute(_SHOWN, {"ids": ids})}
 
 

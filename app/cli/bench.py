@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # Benchmarks are only in source checkouts; servers do not need them.
 CHECKOUT = Path(__file__).parents[2]
-NAMES = ("core", "growth", "indexes", "service", "peers", "encode", "adaptation")
+NAMES = ("core", "growth", "indexes", "service", "cpu", "peers", "encode", "adaptation")
 
 
 def bench(

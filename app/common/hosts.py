@@ -6,10 +6,13 @@ port equals no port.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_PORT = 65_535
+# Texts whose result is cached, because every request has some. Few: callers choose them, and may send 64 kB.
+_CACHED = 64
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[0-9]{0,5}))?", re.ASCII | re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII)
 
@@ -42,6 +45,7 @@ class Origin:
         return self.name == host.name and self.port == (host.port or DEFAULT_PORTS.get(self.scheme))
 
 
+@lru_cache(_CACHED)
 def parse_host(text: str) -> Host | None:
     """Parse a `Host` header; returns None if it is invalid."""
     match = _AUTHORITY.fullmatch(text)
@@ -67,6 +71,7 @@ def normal_name(name: str) -> str:
     return name.lower().removesuffix(".") if address is None else str(address)
 
 
+@lru_cache(_CACHED)
 def parse_address(name: str) -> IPv4Address | IPv6Address | None:
     """Parse an IP address, with or without brackets; returns None for other host names."""
     try:
@@ -75,6 +80,7 @@ def parse_address(name: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
+@lru_cache(_CACHED)
 def is_loopback(name: str) -> bool:
     """Whether a host name or address is the loopback interface."""
     address = parse_address(name)

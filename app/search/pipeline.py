@@ -3,8 +3,9 @@
 `Searcher` runs and times the steps; each is implemented elsewhere. Independent of HTTP and SQL.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Generic, Protocol, TypeVar
@@ -134,6 +135,7 @@ class Searcher(Generic[Row]):
         self._prepare, self._encoder, self._catalogue = prepare, encoder, catalogue
         self._pool, self._similarity, self._latent, self._norm = pool, similarity, latent, norm
         self._observers = observers or ObserverGroup()
+        self._under_way, self._counting = 0, threading.Lock()
 
     def by_image(self, data: bytes, options: SearchOptions) -> SearchResult[Row]:
         """Search with an uploaded image.
@@ -143,7 +145,7 @@ class Searcher(Generic[Row]):
             InvalidInputError: `min_similarity` is set and the network is not calibrated.
         """
         self._require_calibration(options)
-        with self._observers.operation("search") as work:
+        with self._observers.operation("search") as work, self._counted():
             return self._by_image(data, options, work)
 
     def warm_up(self) -> None:
@@ -201,7 +203,7 @@ class Searcher(Generic[Row]):
     def _by_image(self, data: bytes, options: SearchOptions, work: Operation) -> SearchResult[Row]:
         with work.stage("decode"):
             prepared = self._prepare(data, crop=options.crop)
-        encoding = self._encoder.encode_one(prepared.image)
+        encoding = self._encoder.encode_one(prepared.pixels, alone=self._under_way <= 1)
         # Query the catalogue while the network encodes.
         with work.stage("catalogue"):
             index, among = self._catalogue.synced_index(), self._catalogue.filtered(options)
@@ -209,6 +211,17 @@ class Searcher(Generic[Row]):
             encoded = encoding.result()
         answer = self._answer(index, among, encoded, ALONE, options, work)
         return replace(answer, warnings=tuple(warning.sentence for warning in prepared.warnings))
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count a search as under way for the length of the block."""
+        with self._counting:
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._under_way -= 1
 
     def _answer(
         self,

@@ -55,7 +55,7 @@ def _decode(upload: Upload, prepare: ImagePreparer, encoder: Encoder, crop: Crop
         prepared = prepare(data, crop=crop)
     except ImageRejectedError as error:
         return Prepared(digest, _no_encoding, f"{name}{error.reason}")
-    encoding = encoder.encode_one(prepared.image)
+    encoding = encoder.encode_one(prepared.pixels)
     warnings = tuple(f"{name}{warning.sentence}" for warning in prepared.warnings)
     return Prepared(digest, lambda: (encoding.result().codes[0], encoding.result().features[0]), warnings=warnings)
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from PIL import Image as PILImage
 from sqlalchemy import Select, func, select
 
 from app.bootstrap import Service
@@ -13,6 +12,7 @@ from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Encoding, FeatureSet, IndexVersion
 from app.errors import LookalikeError, NotFoundError
 from app.ingest.uploads import Upload
+from app.search.encode.batching import NetworkInput
 from app.search.types import Encodings, Mode, SearchOptions
 from app.settings import Settings
 from models.checkpoint.info import CheckpointInfo
@@ -110,7 +110,7 @@ class CountingEncoder(FakeEncoder):
 
     encoded = 0
 
-    def encode_many(self, images: Sequence[PILImage.Image]) -> Encodings:
+    def encode_many(self, images: Sequence[NetworkInput]) -> Encodings:
         self.encoded += len(images)
         return super().encode_many(images)
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from app.api.middleware.request_log import DISCONNECTED
 from app.api.routes import jobs as api
+from app.search.encode.batching import NetworkInput
 from app.search.types import Encodings
 from app.settings import Settings
 from tests.api.job_helpers import IngestGate, remaining_files, sample_images, send_archive, wait_for_job
@@ -104,7 +105,7 @@ def test_disconnect_during_a_search_is_not_an_error(
 ) -> None:
     begun, held, encode = threading.Event(), threading.Event(), FakeEncoder.encode_many
 
-    def slow(self: FakeEncoder, images: Sequence[Image.Image]) -> Encodings:
+    def slow(self: FakeEncoder, images: Sequence[NetworkInput]) -> Encodings:
         begun.set()
         assert held.wait(60)
         return encode(self, images)

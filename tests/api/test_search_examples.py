@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from PIL import Image
 
 from app.bootstrap import build_service_with_encoder
 from app.catalogue.database.sessions import Database
 from app.catalogue.index_sync import IndexSync
 from app.errors import ModelSwitchedError
 from app.main import create_app
+from app.search.encode.batching import NetworkInput
 from app.search.index import Index
 from app.search.rocchio import UNLIKE_FRACTION
 from app.search.types import Encodings
@@ -136,7 +136,7 @@ def test_filters_groups_and_explanations_apply(truth: Truth) -> None:
 
 def test_combined_f7_has_unit_length_if_that_of_the_network_has(settings: Settings, database: Database) -> None:
     class UnitEncoder(FakeEncoder):
-        def encode_many(self, images: Sequence[Image.Image]) -> Encodings:
+        def encode_many(self, images: Sequence[NetworkInput]) -> Encodings:
             raw = super().encode_many(images)
             lengths = np.linalg.norm(raw.features, axis=1, keepdims=True)
             return Encodings(raw.codes, (raw.features / lengths).astype(np.float32))

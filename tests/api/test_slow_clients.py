@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from app.api.admission import protocol, slow_readers
+from app.search.encode.batching import NetworkInput
 from app.search.types import Encodings
 from app.settings import Settings
 from tests.api.sockets import closed_after, connect, serve_on_port
@@ -219,7 +220,7 @@ def test_idle_connection_between_requests_stays_open(port: int) -> None:
 def test_searches_above_the_concurrency_limit_return_503_at_once(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     held, encode = threading.Event(), FakeEncoder.encode_many
 
-    def slow(self: FakeEncoder, images: Sequence[Image.Image]) -> Encodings:
+    def slow(self: FakeEncoder, images: Sequence[NetworkInput]) -> Encodings:
         held.wait(10)
         return encode(self, images)
 

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from sqlalchemy import make_url
+from sqlalchemy import event, make_url
 
 from app.bootstrap import Service, build_service_with_encoder
 from app.catalogue import index_versions
 from app.catalogue.database.sessions import Database
 from app.catalogue.metadata_patch import MetadataPatch
+from app.catalogue.selection import Selection
+from app.catalogue.trash import TrashSelection
 from app.errors import NotFoundError, UnavailableError
 from app.ingest.uploads import Upload
 from app.search.types import Match, Mode, SearchOptions
@@ -106,6 +108,38 @@ def test_changed_label_is_filtered_by_the_other_process(pair: tuple[Service, Ser
     assert [match.id for match, _, _ in answer(one, 1, label="boots")] == [second]
     assert [(match.id, label) for match, _, label in answer(one, 1, label="shoes")] == [(first, "shoes")]
     assert answer(one, 1, label="hats") == []
+
+
+def test_changed_rows_are_shown_by_the_other_process(settings: Settings) -> None:
+    with ExitStack() as stack:
+        kept = settings.model_copy(update={"trash_days": 1.0})
+        rows_are_current(opened(kept, stack), opened(kept, stack))
+
+
+def rows_are_current(one: Service, two: Service) -> None:
+    """Change, delete and restore an image in one process; check what the other one shows of it after each."""
+    first, second = add(one, "one", 1, "boots"), add(one, "two", 2)
+    assert [label for _, _, label in answer(two, 1)] == ["boots", None]
+    one.ingest.update_metadata(first, {"label": "shoes"})
+    assert [label for _, _, label in answer(two, 1)] == ["shoes", None]
+    deleted = one.trash.delete(Selection(ids=(first,)), 1)
+    assert [match.id for match, _, _ in answer(two, 1)] == [second]
+    one.trash.restore(TrashSelection(days=1, deletion_id=deleted.deletion_id))
+    one.ingest.update_metadata(first, {"label": "hats"})
+    assert [label for _, _, label in answer(two, 1)] == ["hats", None]
+    assert agree(one, two, 1)
+
+
+def test_repeated_search_takes_one_round_trip_to_the_database(service: Service) -> None:
+    for number in range(3):
+        add(service, f"key {number}", number)
+    first, statements = answer(service, 1), list[str]()
+    event.listen(
+        service.database.engine, "before_cursor_execute", lambda *arguments: statements.append(str(arguments[2]))
+    )
+    assert answer(service, 1) == first
+    (statement,) = statements
+    assert "FROM catalogue" in statement
 
 
 def test_full_load_equals_incremental_sync(settings: Settings) -> None:

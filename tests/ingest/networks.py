@@ -5,11 +5,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from PIL import Image
-
 from app.model_switch.networks import OpenNetwork, decode_limits
 from app.search.decode.image import Crop
 from app.search.decode.prepare import InProcessPreparer, PreparedImage
+from app.search.encode.batching import NetworkInput
 from app.search.types import Encodings
 from app.settings import Settings
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
@@ -28,7 +27,7 @@ class OtherEncoder(FakeEncoder):
     def before_preparing(self) -> None:
         """Called by `Preparing` for each image."""
 
-    def encode_many(self, images: Sequence[Image.Image]) -> Encodings:
+    def encode_many(self, images: Sequence[NetworkInput]) -> Encodings:
         self.pictures += len(images)
         plain = super().encode_many(images)
         return Encodings(~plain.codes, plain.features[:, ::-1].copy())

@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from PIL import Image
 
 from app.bootstrap import Service, build_service_with_encoder, index_locations
 from app.catalogue import index_versions
@@ -27,6 +26,7 @@ from app.ingest.embedding_writer import EmbeddingWriter
 from app.ingest.uploads import Upload
 from app.maintenance.reindex import Reindex
 from app.model_switch.index_factory import open_index
+from app.search.encode.batching import NetworkInput
 from app.search.types import Encodings, SearchOptions
 from app.settings import Settings
 from models.checkpoint.info import CheckpointInfo
@@ -107,7 +107,7 @@ def test_addition_during_the_switch_is_encoded_by_the_new_network(settings: Sett
     interruptions = list[Callable[[], object]]()
 
     class Interrupting(FakeEncoder):
-        def encode_many(self, images: Sequence[Image.Image]) -> Encodings:
+        def encode_many(self, images: Sequence[NetworkInput]) -> Encodings:
             if interruptions:
                 interruptions.pop()()
             return super().encode_many(images)
@@ -149,7 +149,7 @@ def test_start_with_the_old_network_raises_model_mismatch(
 
 def test_interrupted_reindex_resumes(service: Service) -> None:
     class Interrupted(OtherEncoder):
-        def encode_many(self, images: Sequence[Image.Image]) -> Encodings:
+        def encode_many(self, images: Sequence[NetworkInput]) -> Encodings:
             if self.pictures:
                 raise KeyboardInterrupt
             return super().encode_many(images)
@@ -167,7 +167,7 @@ def test_images_added_and_replaced_meanwhile_are_encoded(
     service: Service, settings: Settings, database: Database
 ) -> None:
     class Busy(OtherEncoder):
-        def encode_many(self, images: Sequence[Image.Image]) -> Encodings:
+        def encode_many(self, images: Sequence[NetworkInput]) -> Encodings:
             if not self.pictures:
                 service.ingest.add([*pictures(300), Upload(encoded(gradient(200, 40)), "key-50", {})])
                 service.ingest.delete(2)

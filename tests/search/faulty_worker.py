@@ -24,6 +24,7 @@ SYSTEM_CALL = ctypes.CDLL(None, use_errno=True).syscall
 # System call numbers on x86-64.
 SHMGET, KEYCTL, CONNECT, PTRACE, PROCESS_VM_READV, IO_URING_SETUP = 29, 250, 42, 101, 310, 425
 PTRACE_SEIZE = 0x4206
+REPLY_HEADER = b'{"width": 1, "height": 1, "media_type": "image/png", "thumbnail": 0, "warnings": []}'
 
 
 def attacks(file: Path) -> dict[str, Callable[[], object]]:
@@ -140,6 +141,7 @@ FAULTS: dict[bytes, Callable[[bytes], object]] = {
     b"writes": write_file,
     b"lies  ": lambda _: forge_replies([REPLY.pack(3), b"{}!"]),
     b"floods": lambda _: forge_replies([REPLY.pack(2**32 - 1), b"x" * 10_000]),
+    b"chats ": lambda _: forge_replies([REPLY.pack(len(REPLY_HEADER)), REPLY_HEADER, b"more"]),
     b"report": report_environment,
     b"tries ": report_attempt,
 }

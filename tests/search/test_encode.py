@@ -141,6 +141,14 @@ def test_single_image_is_encoded_alone_on_all_cores() -> None:
     assert runtime.one_core_batches == []
 
 
+def test_single_image_leaves_the_other_cores_to_searches_under_way() -> None:
+    runtime = BlockingRuntime()
+    runtime.go.set()
+    with encoding(runtime) as (encoder, _):
+        assert encoder.encode_one(image(42), alone=False).result(TIMEOUT_S).features.tolist() == [[42]]
+    assert runtime.one_core_batches == [[42]]
+
+
 def test_concurrent_images_are_spread_over_cores() -> None:
     runtime = BlockingRuntime(lanes=2)
     with encoding(runtime) as (encoder, callers):

@@ -1,6 +1,9 @@
 """Search pipeline compared with brute force in every mode, with a fake and with a real network."""
 
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -18,7 +21,7 @@ from app.demo import demo_images
 from app.errors import ImageRejectedError, InvalidInputError, NotFoundError
 from app.search.decode.image import DecodeLimits
 from app.search.decode.prepare import InProcessPreparer
-from app.search.encode.batching import BatchingEncoder, Encoder
+from app.search.encode.batching import BatchingEncoder, Encoder, NetworkInput
 from app.search.encode.runtimes import TorchRuntime
 from app.search.index import Index
 from app.search.local.index import LocalIndex
@@ -31,6 +34,7 @@ from models.network.latent_hash_net import LatentHashNet
 from models.network.latent_layer import LatentLayer, fit_latent_layer
 from models.network.preprocess import Preprocess
 from tests.fakes import BITS, FAKE_NETWORK, FEATURE_DIM, FakeEncoder
+from tests.images import encoded
 from tests.search.coarse_order import CoarseOrder, short_shortlists
 
 IMAGES = list(islice(demo_images(), 60))
@@ -399,3 +403,28 @@ def test_asymmetric_bcs_returns_the_first_of_those_that_are_similar_enough(adapt
 def test_min_similarity_without_calibration_is_refused_before_decoding(fake: World) -> None:
     with pytest.raises(InvalidInputError, match="not calibrated"):
         fake.searcher.by_image(b"not an image", SearchOptions(min_similarity=0.5))
+
+
+def test_encoder_is_told_whether_a_search_is_alone(fake: World) -> None:
+    told, meeting = list[bool](), threading.Barrier(2)
+
+    class NotingEncoder(FakeEncoder):
+        def encode_one(self, image: NetworkInput, *, alone: bool = True) -> Future[Encodings]:
+            told.append(alone)
+            meeting.wait(10)
+            return super().encode_one(image)
+
+    prepare = InProcessPreparer(FAKE_NETWORK.preprocess, DecodeLimits())
+    searcher = Searcher(prepare, NotingEncoder(), fake.catalogue, DEFAULT_POOL)
+    data = encoded(IMAGES[0].image, "PNG")
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(searcher.by_image, data, SearchOptions())
+        while not told:
+            time.sleep(0.01)
+        second = threads.submit(searcher.by_image, data, SearchOptions())
+        assert first.result(10).matches == second.result(10).matches
+        assert told == [True, False]
+        third = threads.submit(searcher.by_image, data, SearchOptions())
+        meeting.wait(10)
+        assert third.result(10).matches
+    assert told == [True, False, True]

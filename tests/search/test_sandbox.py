@@ -1,5 +1,6 @@
 """Decode processes that crash, hang or exhaust memory fail one request, and the next succeeds."""
 
+import errno
 import os
 import signal
 import sys
@@ -12,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from app.errors import DecodingUnavailableError, ImageRejectedError
 from app.search.decode.image import Crop, DecodeLimits
 from app.search.decode.prepare import InProcessPreparer
 from app.search.decode.sandbox import DecodeConfig, Sandbox
+from app.search.decode.shared_memory import MIN_BYTES, shared_memory
 from models.network.preprocess import Preprocess
 from tests.crash.process_usage import process_tree, resident
 from tests.images import corners, encoded
@@ -50,6 +53,48 @@ def test_sandbox_equals_in_process_decoding() -> None:
         with pytest.raises(ImageRejectedError, match="is not within"):
             sandbox(IMAGE, crop=Crop(0, 0, 0, 0))
         assert sandbox(IMAGE, thumbnail=True).thumbnail == here(IMAGE, thumbnail=True).thumbnail != b""
+
+
+def test_image_larger_than_the_shared_memory_goes_through_the_socket() -> None:
+    large = encoded(Image.fromarray(np.random.default_rng(1).integers(0, 256, (900, 900, 3), np.uint8)), "PNG")
+    assert len(large) > MIN_BYTES
+    job = DecodeConfig(PREPROCESS, DecodeLimits())
+    with closing(Sandbox(job, 1, SECONDS)) as sandbox:
+        expected = InProcessPreparer(PREPROCESS, job.limits)(large)
+        np.testing.assert_array_equal(sandbox(large).pixels, expected.pixels)
+        assert sandbox(IMAGE).media_type == "image/jpeg"
+
+
+def test_without_shared_memory_images_go_through_the_socket(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def forbidden(*_: object) -> int:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(os, "posix_fallocate", forbidden)
+    with closing(Sandbox(JOB, 2, SECONDS)) as sandbox:
+        expected = InProcessPreparer(PREPROCESS, JOB.limits)(IMAGE, thumbnail=True)
+        found = sandbox(IMAGE, thumbnail=True)
+    np.testing.assert_array_equal(found.pixels, expected.pixels)
+    assert found.thumbnail == expected.thumbnail
+    assert "memory" in caplog.text
+
+
+def test_pixels_do_not_change_while_the_next_image_is_decoded() -> None:
+    with closing(Sandbox(JOB, 1, SECONDS)) as sandbox:
+        first = sandbox(IMAGE).pixels
+        before = first.copy()
+        sandbox(encoded(corners(80, 90), "PNG"))
+        np.testing.assert_array_equal(first, before)
+
+
+def test_size_of_shared_memory_cannot_be_changed() -> None:
+    with shared_memory(8192) as (memory, descriptor):
+        for size in (0, 4096, 16_384):
+            with pytest.raises(PermissionError):
+                os.ftruncate(descriptor, size)
+    assert len(memory) == 8192
+    memory.close()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +135,7 @@ def test_process_that_died_while_idle_is_replaced_without_an_error(sandbox: Sand
     assert sandbox(IMAGE).media_type == "image/jpeg"
 
 
-@pytest.mark.parametrize("fault", ["lies  ", "floods"])
+@pytest.mark.parametrize("fault", ["lies  ", "floods", "chats "])
 def test_invalid_replies_of_an_exploited_process_are_refused(sandbox: Sandbox, fault: str) -> None:
     with pytest.raises(ImageRejectedError, match="not in a supported image format"):
         sandbox(fault.encode())

@@ -5,13 +5,11 @@ from functools import partial
 from itertools import zip_longest
 from typing import Annotated, Any
 
-from fastapi import File, Query, UploadFile
+from fastapi import File, Query, Response, UploadFile
 
-from app.api.admission.fair_limit import Charge
-from app.api.dependencies import ChargeDep, ImageId, SearchesDep, SearchOptionsDep, ServiceDep, filter_warnings
+from app.api.dependencies import ImageId, SearchContext, SearchContextDep, SearchOptionsDep, filter_warnings
 from app.api.examples import OPENAPI, ExamplesDep
 from app.api.known_parameters import resource_router
-from app.api.paths import RootPathDep
 from app.api.problem_codes import image_code
 from app.api.schemas.images import JSON_MEMORY_FACTOR, PROBLEM
 from app.api.schemas.searches import BatchItemOut, BatchOut, MatchOut, SearchOut
@@ -37,14 +35,17 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 router = resource_router("search", responses=RESPONSES, route_class=UploadRoute)
 
 
-@router.post("/search", operation_id="search", summary="Search by images", openapi_extra=OPENAPI)
+@router.post(
+    "/search",
+    operation_id="search",
+    summary="Search by images",
+    response_model=SearchOut,
+    openapi_extra=OPENAPI,
+)
 async def search(
     sent: ExamplesDep,
     options: SearchOptionsDep,
-    service: ServiceDep,
-    searches: SearchesDep,
-    charge: ChargeDep,
-    root_path: RootPathDep,
+    context: SearchContextDep,
     crop: Annotated[
         str | None,
         Query(
@@ -54,7 +55,7 @@ async def search(
             examples=["120,40,300,400"],
         ),
     ] = None,
-) -> SearchOut:
+) -> Response:
     """Find the images of the catalogue that are most similar to some examples, nearest first.
 
     Examples are uploads (`image`), images of the catalogue (`like`), and images to avoid (`unlike_image`, `unlike`).
@@ -63,8 +64,8 @@ async def search(
     if crop is not None:
         options = replace(options, crop=Crop(*map(int, crop.split(","))))
     examples = make_examples(*sent)
-    return await searches.run(
-        lambda: _search_out(service, service.searcher.by_examples(examples, options), charge, root_path)
+    return await context.executor.run(
+        lambda: _response(context, context.service.searcher.by_examples(examples, options))
     )
 
 
@@ -72,10 +73,7 @@ async def search(
 async def search_batch(
     images: Annotated[list[UploadFile], File(description="Up to 32 images.", min_length=1, max_length=MAX_QUERIES)],
     options: SearchOptionsDep,
-    service: ServiceDep,
-    searches: SearchesDep,
-    charge: ChargeDep,
-    root_path: RootPathDep,
+    context: SearchContextDep,
 ) -> BatchOut:
     """Search with several images at once. An image that is not valid does not affect the others."""
 
@@ -83,31 +81,37 @@ async def search_batch(
         # Read here, so that no more images of a batch are in memory than there are search threads.
         data = image.file.read()
         try:
-            answer = service.searcher.by_image(data, options)
-            return BatchItemOut(response=_search_out(service, answer, charge, root_path))
+            answer = context.service.searcher.by_image(data, options)
+            return BatchItemOut(response=_search_out(context, answer))
         except ImageRejectedError as error:
             return BatchItemOut(error_code=image_code(error.code), error=error.reason)
 
-    return BatchOut(items=await searches.run_all([partial(one, image) for image in images]))
+    return BatchOut(items=await context.executor.run_all([partial(one, image) for image in images]))
 
 
-@router.get("/images/{image_id}/similar", operation_id="search_similar", summary="Search by an image of the catalogue")
+@router.get(
+    "/images/{image_id}/similar",
+    operation_id="search_similar",
+    summary="Search by an image of the catalogue",
+    response_model=SearchOut,
+)
 async def similar(
     image_id: ImageId,
     options: SearchOptionsDep,
-    service: ServiceDep,
-    searches: SearchesDep,
-    charge: ChargeDep,
-    root_path: RootPathDep,
-) -> SearchOut:
+    context: SearchContextDep,
+) -> Response:
     """Find the images most similar to one of the catalogue, which is itself the first result."""
-    return await searches.run(
-        lambda: _search_out(service, service.searcher.by_id(image_id, options), charge, root_path)
-    )
+    return await context.executor.run(lambda: _response(context, context.service.searcher.by_id(image_id, options)))
 
 
-def _search_out(service: Service, answer: SearchResult[ImageSummary], charge: Charge, root_path: str) -> SearchOut:
-    charge.add(JSON_MEMORY_FACTOR * sum(image.size for _, image in answer.matches))
+def _response(context: SearchContext, answer: SearchResult[ImageSummary]) -> Response:
+    """Serialise a search's result in its thread; FastAPI would do it in the event loop, and validate it again."""
+    out = _search_out(context, answer)
+    return Response(out.model_dump_json(), media_type="application/json")
+
+
+def _search_out(context: SearchContext, answer: SearchResult[ImageSummary]) -> SearchOut:
+    context.charge.add(JSON_MEMORY_FACTOR * sum(image.size for _, image in answer.matches))
     results = [
         (match, image, explanation) for (match, image), explanation in zip_longest(answer.matches, answer.explanations)
     ]
@@ -120,9 +124,9 @@ def _search_out(service: Service, answer: SearchResult[ImageSummary], charge: Ch
         asymmetric=answer.asymmetric,
         pool_size=answer.pool_size,
         catalogue_size=answer.catalogue_size,
-        results=[MatchOut.of(match, image, root_path, explanation) for match, image, explanation in results],
+        results=[MatchOut.of(match, image, context.root_path, explanation) for match, image, explanation in results],
         group_limit_reached=answer.group_limit_reached,
-        warnings=_warnings(service, answer),
+        warnings=_warnings(context.service, answer),
         timings_ms={name: round(value, 3) for name, value in answer.timings.items()},
     )
 

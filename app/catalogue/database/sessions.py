@@ -54,8 +54,12 @@ class Database:
         room: FreeSpace | None = None,
     ) -> None:
         self.url, self._statement_seconds, self._room = url, statement_seconds, room
+        # Connections are in autocommit mode, and only transactions leave it, because changing the mode twice takes as
+        # long as a short query.
         self.engine = create_engine(
             url,
+            isolation_level="AUTOCOMMIT",
+            skip_autocommit_rollback=True,
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=_TIMEOUT_S,
@@ -66,9 +70,9 @@ class Database:
         if room is not None:
             event.listen(self.engine, "before_cursor_execute", self._require_room)
         event.listen(self.engine, "connect", self._configure)
-        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
-        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._statements = sessionmaker(self._autocommit, expire_on_commit=False)
+        self._statements = sessionmaker(self.engine, expire_on_commit=False)
+        self._transactions = self.engine.execution_options(isolation_level="READ COMMITTED")
+        self._sessions = sessionmaker(self._transactions, expire_on_commit=False)
         self._changes = threading.BoundedSemaphore(pool_size)
         self._scans = threading.BoundedSemaphore(min(_MAX_SCANS, pool_size))
         self._connections = ConnectionLimiter(2 * pool_size, _TIMEOUT_S)
@@ -118,7 +122,7 @@ class Database:
     @contextmanager
     def read_connection(self) -> Iterator[Connection]:
         """Open an autocommit connection without an ORM session, whose overhead would dominate a short query."""
-        with self._translated(), self._autocommit.connect() as connection, cancellable(connection):
+        with self._translated(), self.engine.connect() as connection, cancellable(connection):
             yield connection
 
     @contextmanager
@@ -132,7 +136,7 @@ class Database:
     @contextmanager
     def connection_transaction(self) -> Iterator[Connection]:
         """Open a transaction without an ORM session or a statement timeout, for migrations and backups."""
-        with self._translated(), self.engine.begin() as connection:
+        with self._translated(), self._transactions.begin() as connection:
             connection.execute(_UNLIMITED)
             yield connection
 
@@ -157,11 +161,9 @@ class Database:
     def _configure(self, driver: "psycopg.Connection[Any]", _record: object) -> None:
         """Set connection parameters; not in the start-up packet, where poolers reject unknown ones."""
         limit_ms = round(1000 * (self._statement_seconds or 0))
-        driver.autocommit = True
         driver.execute("SELECT set_config('statement_timeout', %s, false)", [str(limit_ms)])
         if driver.info.server_version >= _CLIENT_CHECK_VERSION:
             driver.execute(f"SET client_connection_check_interval = {_CLIENT_CHECK_MS}")
-        driver.autocommit = False
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

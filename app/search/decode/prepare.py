@@ -1,8 +1,11 @@
 """Prepare untrusted image files: decode, resize for the network, and make thumbnails."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from app.errors import ImageRejectedError
@@ -21,12 +24,12 @@ from app.search.decode.image import thumbnail as make_thumbnail
 from models.network.preprocess import Preprocess
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PreparedImage:
     """A decoded image, resized for the network.
 
     Attributes:
-        image: RGB, the network's input.
+        pixels: the network's input, `(height, width, 3)` uint8, RGB.
         thumbnail: a small JPEG, `THUMBNAIL_MEDIA_TYPE`; empty unless requested.
         width: width of the full-size upright image, in pixels.
         height: height of the full-size upright image, in pixels.
@@ -34,12 +37,17 @@ class PreparedImage:
         warnings: flaws of the file.
     """
 
-    image: Image.Image
+    pixels: NDArray[np.uint8]
     thumbnail: bytes
     width: int
     height: int
     media_type: str
     warnings: tuple[ImageWarning, ...] = ()
+
+    @cached_property
+    def image(self) -> Image.Image:
+        """The network's input as an image."""
+        return Image.fromarray(self.pixels)
 
 
 class ImagePreparer(Protocol):
@@ -64,8 +72,8 @@ class InProcessPreparer:
         """Decode an image, or a crop of it."""
         decoded = decode(data, self._limits, self._options, crop)
         small = self._thumbnail(data, decoded) if thumbnail else b""
-        prepared, warnings = Image.fromarray(self._preprocess(decoded.image, whole=crop is not None)), decoded.warnings
-        return PreparedImage(prepared, small, decoded.width, decoded.height, decoded.media_type, warnings)
+        pixels = self._preprocess(decoded.image, whole=crop is not None)
+        return PreparedImage(pixels, small, decoded.width, decoded.height, decoded.media_type, decoded.warnings)
 
     def _thumbnail(self, data: bytes, decoded: DecodedImage) -> bytes:
         """Return an image's thumbnail; a JPEG that was reduced to less than that is decoded again."""

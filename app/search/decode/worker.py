@@ -1,14 +1,17 @@
 """Main program of a decode process: read requests from a socket, one at a time, and write replies.
 
-Run by `app.search.decode.sandbox` alone: `python -m app.search.decode.worker JOB SOCKET`.
+Run by `app.search.decode.sandbox` alone: `python -m app.search.decode.worker JOB SOCKET [MEMORY]`.
 """
 
 import json
+import mmap
+import os
 import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import astuple
 
+import numpy as np
 from PIL import Image
 
 from app.errors import ImageRejectedError
@@ -23,7 +26,9 @@ def main() -> None:
     """Import what decoding needs, confine the process, then serve requests until the socket is closed."""
     job = json.loads(sys.argv[1])
     prepare = InProcessPreparer(Preprocess.from_dict(job["preprocess"]), DecodeLimits(**job["limits"]))
-    with socket.socket(fileno=int(sys.argv[2])) as connection, connection.makefile("rwb") as stream:
+    descriptor, *memories = map(int, sys.argv[2:])
+    memory = _map(memories[0]) if memories else None
+    with socket.socket(fileno=descriptor) as connection, connection.makefile("rwb") as stream:
         # Pillow imports its plugins when it first writes a thumbnail, and a module for EXIF when an AVIF first has an
         # orientation. Confinement would prevent this.
         Image.preinit()
@@ -31,14 +36,17 @@ def main() -> None:
         stream.write(GREETING.pack(READY, *astuple(confine(job["memory"]))))
         stream.flush()
         while head := stream.read(REQUEST.size):
-            thumbnail, cropped, *box, length = REQUEST.unpack(head)
-            for part in handle_request(prepare, stream.read(length), thumbnail, Crop(*box) if cropped else None):
+            thumbnail, shared, cropped, *box, length = REQUEST.unpack(head)
+            data = memory[:length] if shared and memory is not None else stream.read(length)
+            for part in handle_request(prepare, data, thumbnail, Crop(*box) if cropped else None, memory):
                 stream.write(part)
             stream.flush()
 
 
-def handle_request(prepare: ImagePreparer, data: bytes, thumbnail: bool, crop: Crop | None) -> list[bytes]:
-    """Prepare an image; return the parts of the reply."""
+def handle_request(
+    prepare: ImagePreparer, data: bytes, thumbnail: bool, crop: Crop | None, memory: mmap.mmap | None
+) -> list[bytes]:
+    """Prepare an image; return the parts of the reply. Its pixels are written to shared memory, if there is any."""
     try:
         prepared = prepare(data, thumbnail=thumbnail, crop=crop)
     except ImageRejectedError as error:
@@ -53,7 +61,18 @@ def handle_request(prepare: ImagePreparer, data: bytes, thumbnail: bool, crop: C
         "thumbnail": len(prepared.thumbnail),
         "warnings": [warning.value for warning in prepared.warnings],
     }
-    return [*_header(fields), prepared.image.tobytes(), prepared.thumbnail]
+    if memory is None:
+        return [*_header(fields), prepared.pixels.tobytes(), prepared.thumbnail]
+    memory[: prepared.pixels.nbytes] = np.ascontiguousarray(prepared.pixels).data.cast("B")
+    return [*_header(fields), prepared.thumbnail]
+
+
+def _map(descriptor: int) -> mmap.mmap:
+    """Map all of the memory; its descriptor is closed."""
+    try:
+        return mmap.mmap(descriptor, os.fstat(descriptor).st_size)
+    finally:
+        os.close(descriptor)
 
 
 def _header(fields: Mapping[str, object]) -> list[bytes]:

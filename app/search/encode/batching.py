@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from app.errors import UnavailableError
@@ -21,6 +22,9 @@ from app.search.encode.runtimes import Images, Runtime, open_runtime
 from app.search.types import Encodings
 from models.checkpoint.info import CheckpointInfo, find_checkpoint, read_info
 from models.network.codes import binarise
+
+# An image as `Preprocess` prepared it: RGB, or its pixels `(height, width, 3)`.
+NetworkInput = Image.Image | NDArray[np.uint8]
 
 # Largest batch. Larger ones gain little on a CPU, and a search waits for the batch in progress.
 MAX_BATCH = 4
@@ -34,11 +38,16 @@ class Encoder(Protocol):
         """Number of queued images."""
         ...
 
-    def encode_one(self, image: Image.Image) -> Future[Encodings]:
-        """Submit the query image of a search, with priority over images of `encode_many`."""
+    def encode_one(self, image: NetworkInput, *, alone: bool = True) -> Future[Encodings]:
+        """Submit the query image of a search, with priority over images of `encode_many`.
+
+        Args:
+            image: the query image.
+            alone: whether no other search is under way, which will need the other cores meanwhile.
+        """
         ...
 
-    def encode_many(self, images: Sequence[Image.Image]) -> Encodings:
+    def encode_many(self, images: Sequence[NetworkInput]) -> Encodings:
         """Encode images that are being added; row i is image i."""
         ...
 
@@ -50,14 +59,15 @@ class _Job:
     priority: int
     number: int
     image: Images = field(compare=False)
+    alone: bool = field(compare=False)
     result: Future[Encodings] = field(compare=False, default_factory=Future)
 
 
 class BatchingEncoder:
     """Batches images of many threads for one network. Thread-safe.
 
-    A single image is encoded on all cores. If more are waiting, each core takes a separate batch: cores that share a
-    batch wait for each other at every layer, and for any other work on these cores.
+    A single image is encoded on all cores. If more are waiting, or other searches are under way, each core takes a
+    separate batch: cores that share a batch wait for each other at every layer, and for any other work on these cores.
     """
 
     _SEARCH, _ADDITION = 0, 1
@@ -78,15 +88,15 @@ class BatchingEncoder:
         """Number of queued images."""
         return len(self._waiting)
 
-    def encode_one(self, image: Image.Image) -> Future[Encodings]:
-        """Submit the query image of a search.
+    def encode_one(self, image: NetworkInput, *, alone: bool = True) -> Future[Encodings]:
+        """Submit the query image of a search; see `Encoder.encode_one`.
 
         Raises:
             UnavailableError: the encoder is closed.
         """
-        return self._submit(self._SEARCH, [image])[0]
+        return self._submit(self._SEARCH, [image], alone)[0]
 
-    def encode_many(self, images: Sequence[Image.Image]) -> Encodings:
+    def encode_many(self, images: Sequence[NetworkInput]) -> Encodings:
         """Encode images that are being added, at least one.
 
         Raises:
@@ -105,8 +115,8 @@ class BatchingEncoder:
         for lane in self._lanes:
             lane.join()
 
-    def _submit(self, priority: int, images: Sequence[Image.Image]) -> list[Future[Encodings]]:
-        jobs = [_Job(priority, next(self._numbers), np.asarray(image)) for image in images]
+    def _submit(self, priority: int, images: Sequence[NetworkInput], alone: bool = True) -> list[Future[Encodings]]:
+        jobs = [_Job(priority, next(self._numbers), np.asarray(image), alone) for image in images]
         with self._changed:
             if self._closed:
                 raise UnavailableError("The service is stopping. Try again after it restarts.")
@@ -117,7 +127,7 @@ class BatchingEncoder:
 
     def _work(self) -> None:
         while jobs := self._next_batch():
-            alone = len(jobs) == self._busy == 1 and not self._waiting
+            alone = len(jobs) == self._busy == 1 and jobs[0].alone and not self._waiting
             run = self._runtime if alone else self._runtime.on_one_core
             try:
                 activations, features = run(np.stack([job.image for job in jobs]))

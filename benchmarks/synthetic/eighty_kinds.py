@@ -1,7 +1,7 @@
 """Build a labelled data set of 80 small, similar classes: emoji by subcategory from four vendors, 24 to 60 each.
 
     npm pack emoji-datasource-apple@15.1.2        (and -google, -twitter, -facebook; about 340 MB together)
-    python -m benchmarks.eighty_kinds FOLDER_OF_ARCHIVES OUT
+    python -m benchmarks.synthetic.eighty_kinds FOLDER_OF_ARCHIVES OUT
 
 Writes `OUT/train/KIND/…` and `OUT/test/KIND/…`. The drawings belong to their vendors and are not part of this project.
 """
