@@ -108,7 +108,7 @@ def table_of(service: Service) -> CodeTable:
 
 def store_of(service: Service, table: CodeTable | None = None, disk: FsyncGuard | None = None) -> CodeFileStore:
     folder, version = service.settings.data_dir / FOLDER, service.embedding_writer.index_version_id
-    return CodeFileStore(folder, version, table or table_of(service), disk)
+    return CodeFileStore(folder, version, table_of(service) if table is None else table, disk)
 
 
 def write_file(service: Service) -> Path:

@@ -1,6 +1,8 @@
 """Code file: a table is read back as it was written, and every damaged file is detected."""
 
 import io
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,14 @@ from app.search.types import IndexEntries
 from tests.search.test_coarse import Versions, rows
 
 ID = "0123456789abcdef" * 2
+
+
+@pytest.fixture(autouse=True, scope="module")
+def lists_of_few_codes() -> Iterator[None]:
+    """Build inverted lists of tables of any size."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.search.local.coarse.MAX_COPIED_SHARE", 2)
+        yield
 
 
 def table(bits: int, images: int, *, lists: bool = False, seed: int = 0) -> CodeTable:
@@ -88,7 +98,7 @@ def test_header_states_what_the_file_is_of(tmp_path: Path) -> None:
 @given(st.data())
 @settings(max_examples=300, deadline=None)
 def test_flipped_bit_is_detected(data: st.DataObject) -> None:
-    damaged = bytearray(INTACT)
+    damaged = bytearray(intact())
     at = data.draw(st.integers(0, 8 * len(damaged) - 1))
     damaged[at // 8] ^= 1 << at % 8
     require_rejected(bytes(damaged))
@@ -97,23 +107,23 @@ def test_flipped_bit_is_detected(data: st.DataObject) -> None:
 @given(st.data())
 @settings(max_examples=100, deadline=None)
 def test_changed_length_is_detected(data: st.DataObject) -> None:
-    require_rejected(INTACT[: data.draw(st.integers(0, len(INTACT) - 1))])
-    require_rejected(INTACT + data.draw(st.binary(min_size=1, max_size=100)))
+    require_rejected(intact()[: data.draw(st.integers(0, len(intact()) - 1))])
+    require_rejected(intact() + data.draw(st.binary(min_size=1, max_size=100)))
 
 
 @given(st.data())
 @settings(max_examples=100, deadline=None)
 def test_lost_block_is_detected(data: st.DataObject) -> None:
     """A power cut may leave blocks of zeros."""
-    begin = data.draw(st.integers(0, len(INTACT) - 1))
-    end = data.draw(st.integers(begin + 1, len(INTACT)))
-    zeroed = INTACT[:begin] + bytes(end - begin) + INTACT[end:]
-    if zeroed != INTACT:
+    begin = data.draw(st.integers(0, len(intact()) - 1))
+    end = data.draw(st.integers(begin + 1, len(intact())))
+    zeroed = intact()[:begin] + bytes(end - begin) + intact()[end:]
+    if zeroed != intact():
         require_rejected(zeroed)
 
 
 def test_newer_format_is_named() -> None:
-    newer = bytearray(INTACT)
+    newer = bytearray(intact())
     newer[8] = 2
     with pytest.raises(CodeFileError, match="format 2, and this version reads format 1"):
         code_file.read_header(io.BytesIO(bytes(newer)))
@@ -133,13 +143,11 @@ def test_regrouping_counts_as_a_change() -> None:
     assert filled.unsaved >= len(filled)
 
 
-def _intact() -> bytes:
+@cache
+def intact() -> bytes:
     out = io.BytesIO()
-    code_file.write(out, ID, 7, 42, table(64, 200, lists=True).saved()[0])
+    code_file.write(out, ID, 7, 42, table(64, 600, lists=True).saved()[0])
     return out.getvalue()
-
-
-INTACT = _intact()
 
 
 def require_rejected(data: bytes) -> None:

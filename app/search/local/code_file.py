@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from app.search.local.code_table import Snapshot
+from app.search.local.code_table import MIN_CAPACITY, Snapshot, copy_rows
 from app.search.local.inverted_lists import InvertedLists
 
 Array = NDArray[Any]
@@ -147,6 +147,8 @@ def read_table(file: BinaryIO, header: CodeFileHeader) -> SavedTable:
     rows = {name: arrays[name] for name in _ROW_ARRAYS}
     lists = InvertedLists(*(arrays[name] for name in _LIST_ARRAYS))
     snapshot = Snapshot(**rows, count=len(rows["ids"]), deleted=header.deleted, lists=lists)
+    if snapshot.count < MIN_CAPACITY:
+        snapshot = copy_rows(snapshot, np.arange(snapshot.count), MIN_CAPACITY)
     return SavedTable(snapshot, header.min_count_for_lists)
 
 
