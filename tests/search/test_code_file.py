@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.search.local import code_file
-from app.search.local.code_file import CodeFileError
 from app.search.local.coarse import CodeTable
-from app.search.types import IndexEntries
+from app.search.local.code_file import CodeFileError
 from tests.search.test_coarse import Versions, rows
 
 ID = "0123456789abcdef" * 2

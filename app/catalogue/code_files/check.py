@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 from app.catalogue.code_files.store import FOLDER, CodeFileStore
 from app.catalogue.database.sessions import Database
 from app.catalogue.index_sync import ChangeSet
-from app.search.local.code_file import CodeFileError
 from app.search.local.coarse import CodeTable
+from app.search.local.code_file import CodeFileError
 from app.search.types import IndexEntries
 
 

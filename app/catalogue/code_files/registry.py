@@ -2,8 +2,8 @@
 
 A file is used only while its id is in this table. The id is random and is committed with the `seq` of the file, so a
 database that was restored, copied or reset to an earlier state lists exactly the files whose changes it includes.
-Restoring a backup empties the table. So does a switch to another index version: while a version is not active, its codes
-may be deleted without an entry in `deletions`.
+Restoring a backup empties the table. So does a switch to another index version: while a version is not active, its
+codes may be deleted without an entry in `deletions`.
 
 A migration that changes `encodings` must empty this table.
 """

@@ -21,8 +21,8 @@ from app.catalogue.database.sessions import Database
 from app.catalogue.storage.fsync_guard import FsyncGuard
 from app.common import private_modes
 from app.search.local import code_file
-from app.search.local.code_file import CodeFileError, CodeFileHeader, SavedTable
 from app.search.local.coarse import CodeTable
+from app.search.local.code_file import CodeFileError, CodeFileHeader, SavedTable
 
 log = logging.getLogger(__name__)
 

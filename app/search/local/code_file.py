@@ -170,7 +170,7 @@ def _arrays(snapshot: Snapshot) -> dict[str, Array]:
 
 
 def _bytes(array: Array) -> memoryview:
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data
 
 
 def _blocks(view: memoryview) -> Iterator[memoryview]:
