@@ -20,9 +20,9 @@ from app.bootstrap import Service, build_service_with_encoder
 from app.catalogue import index_versions
 from app.catalogue.code_files import registry, writer
 from app.catalogue.code_files.check import CodeFileCheck
-from app.catalogue.code_files.registry import CodeFile
 from app.catalogue.code_files.store import FOLDER, CodeFileStore
 from app.catalogue.database.sessions import Database
+from app.catalogue.database.tables import CodeFile
 from app.catalogue.index_sync import IndexSync
 from app.catalogue.selection import Selection
 from app.catalogue.storage.factory import open_storage
@@ -50,6 +50,7 @@ from contextlib import closing
 from pathlib import Path
 from app.catalogue.code_files import store
 from app.catalogue.database.sessions import Database
+from app.catalogue.database.tables import CodeFile
 from app.catalogue.index_sync import IndexSync
 from app.catalogue.storage.fsync_guard import FsyncGuard
 from app.search.local.index import LocalIndex

@@ -8,27 +8,15 @@ codes may be deleted without an entry in `deletions`.
 A migration that changes `encodings` must empty this table.
 """
 
-from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, ForeignKey, delete, func, select
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
 
-from app.catalogue.database.tables import Base, CatalogueState
+from app.catalogue.database.tables import CatalogueState, CodeFile
 
 # Hosts with data folders of their own each have a file.
 _KEPT = 100
-
-
-class CodeFile(Base):
-    """A code file of the active index version, as of change `seq`."""
-
-    __tablename__ = "code_files"
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    index_version_id: Mapped[int] = mapped_column(ForeignKey("index_versions.id", ondelete="CASCADE"), index=True)
-    seq: Mapped[int] = mapped_column(BigInteger)
-    written_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
 
 def register(session: Session, file_id: str, index_version_id: int, seq: int) -> bool:
