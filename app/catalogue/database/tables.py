@@ -1,4 +1,4 @@
-"""SQLAlchemy models of the catalogue's tables, the source of truth for the files and indexes. Jobs and tasks: `job_tables.py`.
+"""SQLAlchemy models of the catalogue's tables, the source of truth for files and indexes. Others: `job_tables.py`.
 
 `catalogue` has one row: the number of the last change (`seq`) and the active index version. Every change locks that row
 until it commits, so changes become visible in the order of `seq`.
