@@ -32,7 +32,7 @@ from app.ingest.embedding_writer import EmbeddingWriter
 from app.ingest.pipeline import IngestPipeline
 from app.ingest.trash import Trash
 from app.model_switch.active import ActiveIngest, ActivePreparer, ActiveSearcher, ActiveTrash, OpenIndexVersion
-from app.model_switch.index_factory import IndexLocations, open_index
+from app.model_switch.index_factory import IndexLocations, open_synced_index
 from app.model_switch.networks import (
     NetworkOpener,
     OpenNetwork,
@@ -247,11 +247,10 @@ def open_index_version(
     info = index_versions.effective_info(index_version, network.info)
     encoder, prepare = network.encoder, ObservedPreparer(network.preparer, observers)
     startup.step("reading the codes")
-    with closing(open_index(database, index_version, index_locations(settings), disk)) as index:
+    with open_synced_index(
+        database, index_version, index_locations(settings), disk, settings.filter_cache_bytes, inactive=ahead
+    ) as (index, index_sync):
         latent, pool = index_versions.latent_layer(index_version), settings.search_pool or info.pool
-        index_sync = IndexSync(
-            database, index, index_version.id, info.bits, inactive=ahead, filter_bytes=settings.filter_cache_bytes
-        )
         searcher = Searcher(
             prepare, encoder, index_sync, pool, info.similarity, observers, latent=latent, norm=info.feature_norm
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from app.catalogue import index_versions
+from app.catalogue.code_files.store import FOLDER, CodeFileStore
 from app.catalogue.database.migrations import upgrade
 from app.catalogue.database.sessions import Database
 from app.catalogue.embedded.postgres import embedded_postgres
@@ -79,6 +80,16 @@ def measure(
         return index.rank(queries[at], pools[at], K)
 
     timings = time_interleaved({"coarse": coarse(index, query_codes), "fine": fine})
+    folder = vectors.path.parent / FOLDER
+    written = CodeFileStore(folder, filling.index_version_id, index.table)
+    started = time.perf_counter()
+    written.save(filling.database, index_sync.at_one_seq)
+    results.value(f"writing the code file, {size}", 1000 * (time.perf_counter() - started), "ms")
+    again = LocalIndex(bits, vectors)
+    store = CodeFileStore(folder, filling.index_version_id, again.table)
+    started = time.perf_counter()
+    IndexSync(filling.database, again, filling.index_version_id, bits, load=store.load).synced_index()
+    results.value(f"start from the code file, {size}", 1000 * (time.perf_counter() - started), "ms")
     results.time(f"coarse while being put in order, {size}", flat)
     for name, timing in timings.items():
         results.time(f"{name}, {size}", timing)

@@ -5,8 +5,9 @@ So every search finds what any process acknowledged before it.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ from app.errors import ModelSwitchedError
 from app.search.index import Index
 from app.search.types import Ids, IndexEntries, SearchOptions, Subset
 
+Result = TypeVar("Result")
+
 _STATE = select(CatalogueState.seq, CatalogueState.milvus_timestamp, CatalogueState.index_version_id)
 
 
@@ -38,6 +41,8 @@ class IndexSync:
         bits: length of a code.
         inactive: sync before the index version becomes the active one, until `activate`.
         filter_bytes: memory limit of the filter cache.
+        load: fills the empty index with an earlier state of the catalogue, read elsewhere, and returns its `seq`; -1 if
+            there is none. The session is a snapshot of the database.
     """
 
     def __init__(
@@ -49,9 +54,10 @@ class IndexSync:
         *,
         inactive: bool = False,
         filter_bytes: int = FILTER_BYTES,
+        load: Callable[[Session], int] = lambda _session: -1,
     ) -> None:
         self._database, self._index, self._index_version_id, self._bits = database, index, index_version_id, bits
-        self._ahead = inactive
+        self._ahead, self._load = inactive, load
         self._filters, self._summaries = FilterCache(filter_bytes, index.subset_cache_bytes), SummaryCache()
         self._lock = threading.Lock()
         self.seq = -1
@@ -67,6 +73,11 @@ class IndexSync:
             if self._latest() > self.seq:
                 self._sync()
         return self._index
+
+    def at_one_seq(self, read: Callable[[], Result]) -> tuple[int, Result]:
+        """Return the last change applied to the index, and what a function reads of the index in this state."""
+        with self._lock:
+            return self.seq, read()
 
     def activate(self) -> None:
         """Called when this index version becomes the active one; `synced_index` raises if it no longer is."""
@@ -109,6 +120,8 @@ class IndexSync:
             latest, moment = self._state(session)
             if latest <= self.seq:
                 return
+            if self.seq < 0 and not self._ahead:
+                self.seq = self._load(session)
             changes = ChangeSet(session, self._index_version_id, self.seq, self._bits // 8, moment)
             self._index.apply(changes)
             self._summaries.discard(lambda: changes.changed_or_deleted().tolist())

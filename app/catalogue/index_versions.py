@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from app.catalogue import queries
 from app.catalogue.advisory_registry import VersionUse, lock_holders
+from app.catalogue.code_files.registry import unregister_all
 from app.catalogue.database.tables import CatalogueState, Encoding, FeatureSet, Image, IndexVersion
 from app.catalogue.vectors.file import VectorType
 from app.errors import LookalikeError, ModelMismatchError, NotFoundError
@@ -180,6 +181,7 @@ def activate(session: Session, index_version_id: int, *, replacing: int | None =
         raise LookalikeError("The catalogue was switched to another model meanwhile.")
     state.index_version_id = index_version_id
     state.seq += 1
+    unregister_all(session)
 
 
 def get_index_version(session: Session, index_version_id: int) -> IndexVersion:

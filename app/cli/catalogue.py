@@ -86,12 +86,12 @@ def check(
     """
     with exit_on_error():
         from app.bootstrap import open_service
-        from app.maintenance.consistency_check import ConsistencyCheck
+        from app.maintenance.tools import consistency_check
         from app.search.decode.confinement import probe_confinement
 
         console().print(probe_confinement().summary, soft_wrap=True)
         with open_service(Settings(demo="off")) as service, progress_counter("checking") as report:
-            checker = ConsistencyCheck(service.database, service.storage, service.index, service.embedding_writer)
+            checker = consistency_check(service)
             findings = checker.run(sample, report)
             remaining = checker.repair(findings) if repair else findings
         for finding in findings:

@@ -35,7 +35,7 @@ def make_data_folder(path: Path) -> None:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(PASSABLE if os.geteuid() == 0 else FOLDER, exist_ok=True)
-    for name in ("jobs", "networks", "pictures", "report", "services", "under-way", "vectors"):
+    for name in ("codes", "jobs", "networks", "pictures", "report", "services", "under-way", "vectors"):
         restrict(path / name)
 
 

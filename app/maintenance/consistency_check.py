@@ -14,6 +14,7 @@ import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app.catalogue.code_files.check import CodeFileCheck
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Encoding, Image
 from app.catalogue.encodings import put_encodings
@@ -26,13 +27,14 @@ from app.ingest.embedding_writer import EmbeddingWriter
 from app.search.decode.retries import retry_while_unavailable
 from app.search.index import Index
 
-Kind = Literal["original", "encoding", "vector", "code", "file"]
+Kind = Literal["original", "encoding", "vector", "code", "file", "code file"]
 DESCRIPTIONS = {
     "original": "the original is missing or damaged",
     "encoding": "the code is missing",
     "vector": "the vector is damaged",
     "code": "the code differs from the network's",
     "file": "no image uses this file",
+    "code file": "the file of codes is damaged, or differs from the database",
 }
 _BATCH = 256
 # Originals read in parallel: with S3 most of the time is latency.
@@ -46,7 +48,7 @@ Row = tuple[Image, Encoding | None]
 
 @dataclass(frozen=True)
 class Finding:
-    """An inconsistency of an image, or of a file by its hash."""
+    """An inconsistency of an image, of an original by its hash, or of the code file by its path."""
 
     kind: Kind
     name: str
@@ -57,10 +59,18 @@ class Finding:
 
 
 class ConsistencyCheck:
-    """Checks a catalogue against its active index version."""
+    """Checks a catalogue against its active index version; `code_file` is None with Milvus, which needs none."""
 
-    def __init__(self, database: Database, files: ImageStorage, index: Index, encodings: EmbeddingWriter) -> None:
+    def __init__(
+        self,
+        database: Database,
+        files: ImageStorage,
+        index: Index,
+        encodings: EmbeddingWriter,
+        code_file: CodeFileCheck | None = None,
+    ) -> None:
         self._database, self._files, self._index, self._encodings = database, files, index, encodings
+        self._code_file = code_file
 
     def run(self, sample: int, report: Report) -> list[Finding]:
         """Check all images, and encode every nth again, n = total / `sample`; `report` is called with (done, total)."""
@@ -73,7 +83,8 @@ class ConsistencyCheck:
             found += self._codes(chosen)
             done += len(rows)
             report(done, total)
-        return [finding for finding in [*found, *self._unused(known)] if self._persists(finding)]
+        persistent = [finding for finding in [*found, *self._unused(known)] if self._persists(finding)]
+        return [*persistent, *self._code_file_finding()]
 
     def repair(self, findings: Sequence[Finding]) -> list[Finding]:
         """Encode images again and delete unused files; return what cannot be repaired.
@@ -87,6 +98,8 @@ class ConsistencyCheck:
             self._encode_again(ids[first : first + _BATCH])
         unused = [finding.name for finding in findings if finding.kind == "file"]
         remove_unused(self._database, self._files, unused)
+        if self._code_file is not None and any(finding.kind == "code file" for finding in findings):
+            self._code_file.delete()
         for image_id in lost:
             self._set_aside(image_id)
         return [finding for finding in findings if finding.image_id in lost]
@@ -145,6 +158,11 @@ class ConsistencyCheck:
         for sha256 in self._files.hashes(older_than=_YOUNG_S):
             if sha256 not in known:
                 yield Finding("file", sha256)
+
+    def _code_file_finding(self) -> list[Finding]:
+        if self._code_file is None or not self._code_file.is_wrong():
+            return []
+        return [Finding("code file", str(self._code_file.path))]
 
     def _persists(self, finding: Finding) -> bool:
         """Check a finding again on the current catalogue."""

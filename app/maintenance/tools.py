@@ -3,18 +3,21 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 
-from app.bootstrap import index_locations, open_database, open_fsync_guard
+from app.bootstrap import Service, index_locations, open_database, open_fsync_guard
 from app.catalogue import index_versions, queries
+from app.catalogue.code_files.check import CodeFileCheck
 from app.catalogue.database.tables import IndexVersion
 from app.catalogue.storage.factory import open_storage
 from app.catalogue.vectors.file import VectorFile, without_hole_punching
 from app.errors import LookalikeError
 from app.ingest.embedding_writer import EmbeddingWriter
+from app.maintenance.consistency_check import ConsistencyCheck
 from app.maintenance.reindex import Reindex
 from app.maintenance.sync import MilvusSync
 from app.model_switch.index_factory import open_in_milvus, open_index, open_vectors
 from app.model_switch.networks import open_network
 from app.quality.content import CatalogueContent, read_content
+from app.search.local.index import LocalIndex
 from app.settings import Settings
 from app.startup.start import supervised_start
 from models.checkpoint.info import CheckpointInfo, find_checkpoint, read_info
@@ -92,3 +95,16 @@ def open_content(
         with open_vectors(database, index_version, index_locations(settings), content.entries.slots) as vectors:
             network = read_info(find_checkpoint(index_version.feature_set.model))
             yield content, vectors, index_versions.effective_info(index_version, network), index_version
+
+
+def consistency_check(service: Service) -> ConsistencyCheck:
+    """Return the check of a service's catalogue."""
+    code_file = None
+    if isinstance(service.index, LocalIndex):
+        code_file = CodeFileCheck(
+            service.database,
+            service.settings.data_dir,
+            service.embedding_writer.index_version_id,
+            service.model_info.bits,
+        )
+    return ConsistencyCheck(service.database, service.storage, service.index, service.embedding_writer, code_file)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -10,8 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from app.catalogue.code_files.store import FOLDER, CodeFileStore
+from app.catalogue.code_files.writer import CodeFileWriter
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import FeatureSet, IndexVersion
+from app.catalogue.index_sync import IndexSync
 from app.catalogue.storage.fsync_guard import FsyncGuard
 from app.catalogue.vectors.file import VectorFile, parse_vector_type
 from app.catalogue.vectors.slots import SlotMap, collection_names, has_encodings
@@ -73,6 +77,42 @@ def open_index(
     if backend != "milvus":
         raise LookalikeError(f"The catalogue's index backend {backend!r} is unknown to this version. Update Lookalike.")
     return open_in_milvus(database, index_version, places, create_missing=create_missing)
+
+
+@contextmanager
+def open_synced_index(
+    database: Database,
+    index_version: IndexVersion,
+    places: IndexLocations,
+    disk: FsyncGuard,
+    filter_bytes: int,
+    *,
+    inactive: bool,
+) -> Iterator[tuple[Index, IndexSync]]:
+    """Open the index of an index version and its sync with the catalogue; a local index also has a code file.
+
+    Args:
+        database: the catalogue.
+        index_version: the index version to open.
+        places: the locations of indexes.
+        disk: notified of write errors.
+        filter_bytes: memory limit of the filter cache.
+        inactive: the catalogue has not switched to this index version yet.
+
+    Raises:
+        LookalikeError: it cannot be opened; the message says what to do.
+    """
+    synced = partial(
+        IndexSync, database, index_version_id=index_version.id, bits=index_version.bits, filter_bytes=filter_bytes
+    )
+    with closing(open_index(database, index_version, places, disk)) as index:
+        if not isinstance(index, LocalIndex):
+            yield index, synced(index, inactive=inactive)
+            return
+        store = CodeFileStore(places.data_dir / FOLDER, index_version.id, index.table, disk)
+        index_sync = synced(index, inactive=inactive, load=store.load)
+        with CodeFileWriter(database, index_sync, index, store):
+            yield index, index_sync
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from app.search.decode.sandbox import DecodeConfig, Sandbox
 from app.search.encode.batching import Encoder, open_encoder
 from app.settings import Settings
 from app.startup import supervision as startup
-from models.checkpoint.info import CheckpointInfo
+from models.checkpoint.info import CheckpointInfo, find_checkpoint, read_info
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,13 @@ class SharedNetworks:
 
 @contextmanager
 def open_network(settings: Settings, checkpoint: str | Path) -> Iterator[OpenNetwork]:
-    """Open a checkpoint and start its decode workers."""
+    """Open a checkpoint and start its decode workers, which import what they need while the network is compiled."""
     startup.step(f"opening the network {checkpoint}")
-    encoder, info = open_encoder(checkpoint, settings.device, settings.inference_precision, model_cache_dir(settings))
-    with closing(encoder), closing(start_decode_workers(settings, info)) as prepare:
-        yield OpenNetwork(info, encoder, prepare, prepare.interrupt)
+    with closing(start_decode_workers(settings, read_info(find_checkpoint(checkpoint)))) as prepare:
+        cache = model_cache_dir(settings)
+        encoder, info = open_encoder(checkpoint, settings.device, settings.inference_precision, cache)
+        with closing(encoder):
+            yield OpenNetwork(info, encoder, prepare, prepare.interrupt)
 
 
 def start_decode_workers(settings: Settings, network: CheckpointInfo) -> Sandbox:

@@ -12,8 +12,8 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from app.catalogue.database.job_tables import Task
 from app.catalogue.database.locks import Lock, is_held
-from app.catalogue.database.tables import Task
 from app.errors import NotFoundError
 
 State = Literal["running", "done", "failed", "cancelled"]

@@ -7,8 +7,8 @@ from concurrent.futures import Future
 
 from app.bootstrap import Service
 from app.catalogue import index_versions
+from app.catalogue.database.job_tables import Task
 from app.catalogue.database.locks import Lock, is_held, lock_if_free
-from app.catalogue.database.tables import Task
 from app.errors import LookalikeError, UnavailableError
 from app.tasks import rows
 from app.tasks.child import COMMAND, ChildResult, run_child

@@ -138,7 +138,7 @@ def test_bytes_beside_includes_the_index_mask(service: Service) -> None:
     service.searcher.by_image(picture(1), subset)
     found = service.index_sync.filtered(subset)
     assert found is not None
-    masks = cast(LocalIndex, service.index)._codes._masks
+    masks = cast(LocalIndex, service.index).table._masks
     assert service.index.subset_cache_bytes(found) >= masks[found][1].nbytes > 0
 
 

@@ -1,4 +1,4 @@
-"""SQLAlchemy models of import jobs."""
+"""SQLAlchemy models of import jobs and maintenance tasks."""
 
 from datetime import datetime
 from typing import Any
@@ -68,3 +68,28 @@ class EntryWarning(Base):
     name: Mapped[str] = mapped_column(Text)
     key: Mapped[str] = mapped_column(Text)
     warning: Mapped[str] = mapped_column(Text)
+
+
+class Task(Base):
+    """The last run of a kind of maintenance task.
+
+    Attributes:
+        kind: `adapt`, `reindex` or `report`.
+        state: `running`, `done`, `failed` or `cancelled`.
+        model: the model that a reindex moves to.
+        step: what it is doing.
+        processed, total: progress of the step; `total` is None until it is known.
+        message: its result, or why it failed.
+    """
+
+    __tablename__ = "tasks"
+
+    kind: Mapped[str] = mapped_column(Text, primary_key=True)
+    state: Mapped[str] = mapped_column(Text)
+    model: Mapped[str | None] = mapped_column(Text)
+    step: Mapped[str | None] = mapped_column(Text)
+    processed: Mapped[int] = mapped_column(BigInteger)
+    total: Mapped[int | None] = mapped_column(BigInteger)
+    message: Mapped[str | None] = mapped_column(Text)
+    started_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -1,4 +1,4 @@
-"""SQLAlchemy models of the catalogue's tables, the source of truth for the files and indexes. Jobs: `job_tables.py`.
+"""SQLAlchemy models of the catalogue's tables, the source of truth for files and indexes. Others: `job_tables.py`.
 
 `catalogue` has one row: the number of the last change (`seq`) and the active index version. Every change locks that row
 until it commits, so changes become visible in the order of `seq`.
@@ -7,6 +7,7 @@ until it commits, so changes become visible in the order of `seq`.
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
@@ -269,26 +270,12 @@ class Removal(Base):
     done: Mapped[bool]
 
 
-class Task(Base):
-    """The last run of a kind of maintenance task.
+class CodeFile(Base):
+    """A file of codes of the active index version as of change `seq`; see `app/catalogue/code_files/registry.py`."""
 
-    Attributes:
-        kind: `adapt`, `reindex` or `report`.
-        state: `running`, `done`, `failed` or `cancelled`.
-        model: the model that a reindex moves to.
-        step: what it is doing.
-        processed, total: progress of the step; `total` is None until it is known.
-        message: its result, or why it failed.
-    """
+    __tablename__ = "code_files"
 
-    __tablename__ = "tasks"
-
-    kind: Mapped[str] = mapped_column(Text, primary_key=True)
-    state: Mapped[str] = mapped_column(Text)
-    model: Mapped[str | None] = mapped_column(Text)
-    step: Mapped[str | None] = mapped_column(Text)
-    processed: Mapped[int] = mapped_column(BigInteger)
-    total: Mapped[int | None] = mapped_column(BigInteger)
-    message: Mapped[str | None] = mapped_column(Text)
-    started_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    index_version_id: Mapped[int] = mapped_column(ForeignKey("index_versions.id", ondelete="CASCADE"), index=True)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    written_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())

@@ -11,6 +11,7 @@ from weakref import ReferenceType, WeakKeyDictionary, ref
 import numpy as np
 from numpy.typing import NDArray
 
+from app.search.local.code_file import CodeFileError, SavedTable
 from app.search.local.code_table import Snapshot, copy_rows, empty_snapshot
 from app.search.local.inverted_lists import build_lists
 from app.search.local.ivf_search import MAX_COPIED_SHARE, nearest
@@ -43,6 +44,8 @@ class CodeTable:
         # Weak references: a subset may be cached long after its last search, and must not keep old snapshots alive.
         self._masks: WeakKeyDictionary[Subset, tuple[ReferenceType[Snapshot], Mask]] = WeakKeyDictionary()
         self._min_count_for_lists = _MIN_COUNT_FOR_LISTS
+        # Rows changed so far, and when the table was saved; regrouping counts as a change of every row.
+        self._changed = self._changed_at_save = 0
 
     def __len__(self) -> int:
         snapshot = self._snapshot
@@ -65,11 +68,38 @@ class CodeTable:
         unlisted = snapshot.count - snapshot.lists.end
         return snapshot.count >= self._min_count_for_lists and unlisted > snapshot.count * _MAX_UNLISTED
 
+    @property
+    def unsaved(self) -> int:
+        """Number of rows changed since the table was saved; regrouping changes every row."""
+        return self._changed - self._changed_at_save
+
+    def saved(self) -> tuple[SavedTable, int]:
+        """Return what to save of the table, and the state to give to `set_saved` when that is done."""
+        with self._write_lock:
+            return SavedTable(self._snapshot, self._min_count_for_lists), self._changed
+
+    def set_saved(self, state: int) -> None:
+        """Record that the table was saved in a state, which `saved` returned."""
+        self._changed_at_save = state
+
+    def load(self, saved: SavedTable) -> None:
+        """Replace the content of the table by a saved one.
+
+        Raises:
+            CodeFileError: its codes have another length.
+        """
+        if saved.snapshot.codes.shape[1] != self._width:
+            raise CodeFileError(f"its codes have {saved.snapshot.codes.shape[1]} bytes, not {self._width}")
+        with self._write_lock:
+            self._snapshot, self._min_count_for_lists = saved.snapshot, saved.min_count_for_lists
+            self._changed_at_save = self._changed
+
     def add(self, entries: IndexEntries) -> None:
         """Add images, or replace those with the same ids."""
         padded = replace(entries, codes=self._pad(entries.codes))
         with self._write_lock:
             self._snapshot = self._snapshot.with_entries(padded)
+            self._changed += len(entries.ids)
 
     def remove(self, ids: Ids) -> None:
         """Remove images; unknown ids are ignored."""
@@ -78,6 +108,7 @@ class CodeTable:
             if snapshot.deleted > max(_MAX_DELETED, snapshot.count // 10):
                 snapshot = snapshot.compact()
             self._snapshot = snapshot
+            self._changed += len(ids)
 
     def build_lists(self) -> None:
         """Group the codes into inverted lists, so that searches scan fewer; searches and changes continue meanwhile.
@@ -94,6 +125,7 @@ class CodeTable:
             return
         with self._write_lock:
             self._snapshot = grouped.updated_to(self._snapshot)
+            self._changed += self._snapshot.count
 
     def nearest(self, code: Code, pool: int | None, radius: int | None, among: Subset | None = None) -> Candidates:
         """Find the pool of a query: the paper's coarse-level search.
@@ -115,6 +147,12 @@ class CodeTable:
         allowed = self._allowed(snapshot, among)
         rows = np.arange(snapshot.count) if allowed is None else np.flatnonzero(allowed)
         return snapshot.candidates(rows, np.zeros(len(rows), np.int32))
+
+    def entries(self) -> IndexEntries:
+        """Return all images, sorted by id."""
+        everything = self.all_candidates()
+        images = everything.take(np.argsort(everything.ids))
+        return IndexEntries(images.ids, self.codes(images.ids), images.slots, images.checksums)
 
     def find(self, image_id: int) -> tuple[Code, Candidates] | None:
         """Return an image's code `(bits / 8,)` and the image as a candidate; None if it is missing."""

@@ -72,7 +72,7 @@ class Snapshot:
 
     def candidates(self, rows: Rows, hamming: NDArray[np.int32]) -> Candidates:
         """Return the images in these rows as candidates."""
-        return Candidates(self.ids[rows], hamming, self.slots[rows], self.checksums[rows])
+        return Candidates(self.ids.take(rows), hamming, self.slots.take(rows), self.checksums.take(rows))
 
     def with_entries(self, entries: IndexEntries) -> "Snapshot":
         """Return a snapshot with these images added, or replacing those with the same ids."""

@@ -26,23 +26,23 @@ class LocalIndex:
 
     Args:
         bits: bits of a code.
-        vectors: storage of F7.
+        vectors: storage of F7; also an attribute, as is the code table, `table`.
         lists: whether to build inverted lists, which take seconds for a million images.
     """
 
     def __init__(self, bits: int, vectors: VectorStore, *, lists: bool = True) -> None:
-        self._codes, self._lists = CodeTable(bits), lists
+        self.table, self._lists = CodeTable(bits), lists
         self.vectors = vectors
         self._list_builder: threading.Thread | None = None
         self._deferred = DeferredFree(_FREE_DELAY_S)
 
     def __len__(self) -> int:
-        return len(self._codes)
+        return len(self.table)
 
     @property
     def code_bytes(self) -> int:
         """Memory used by the codes in bytes."""
-        return self._codes.bytes_in_use
+        return self.table.bytes_in_use
 
     @property
     def vector_bytes(self) -> int:
@@ -51,7 +51,7 @@ class LocalIndex:
 
     def subset_cache_bytes(self, among: Subset) -> int:  # noqa: ARG002 - the protocol `Index` has it, because Milvus needs memory for each id; a mask is always of one size
         """Return the size of a mask."""
-        return self._codes.mask_bytes
+        return self.table.mask_bytes
 
     def close(self) -> None:
         """Free discarded vectors that are due, and close the vector file."""
@@ -96,7 +96,8 @@ class LocalIndex:
         self.remove(changes.deleted())
         entries = changes.entries()
         if len(entries.ids):
-            self.add(entries)
+            self.table.add(entries)
+        self._build_lists_if_needed()
 
     def verify(self, slots: Slots, checksums: Checksums) -> NDArray[np.bool_]:
         """Verify the vector of each slot against its checksum; `(n,)` bool."""
@@ -104,30 +105,38 @@ class LocalIndex:
 
     def add(self, entries: IndexEntries) -> None:
         """Add images, or replace those with the same ids."""
-        self._codes.add(entries)
-        if self._lists and self._codes.needs_lists and not (self._list_builder and self._list_builder.is_alive()):
-            # Searches continue meanwhile.
-            self._list_builder = threading.Thread(target=self._codes.build_lists, name="ordering", daemon=True)
-            self._list_builder.start()
+        self.table.add(entries)
+        self._build_lists_if_needed()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no inverted lists are being built."""
+        return self._list_builder is None or not self._list_builder.is_alive()
 
     def wait_for_lists(self) -> None:
         """Wait until inverted lists are built, if they are worthwhile."""
         if self._list_builder is not None:
             self._list_builder.join()
-        if self._codes.needs_lists:
-            self._codes.build_lists()
+        if self.table.needs_lists:
+            self.table.build_lists()
 
     def remove(self, ids: Ids) -> None:
         """Remove images; unknown ids are ignored."""
-        self._codes.remove(ids)
+        self.table.remove(ids)
+
+    def _build_lists_if_needed(self) -> None:
+        if self._lists and self.table.needs_lists and self.is_settled:
+            # Searches continue meanwhile.
+            self._list_builder = threading.Thread(target=self.table.build_lists, name="ordering", daemon=True)
+            self._list_builder.start()
 
     def candidates(self, code: Code, pool: int | None, radius: int | None, among: Subset | None) -> Candidates:
         """Coarse: see `CodeTable.nearest`."""
-        return self._codes.nearest(code, pool, radius, among)
+        return self.table.nearest(code, pool, radius, among)
 
     def all_candidates(self, among: Subset | None) -> Candidates:
         """Return all images as candidates, or those of a subset."""
-        return self._codes.all_candidates(among)
+        return self.table.all_candidates(among)
 
     def rank(self, feature: Feature, candidates: Candidates, k: int) -> list[Match]:
         """Fine: exact L2 over the candidates; damaged vectors are never among the matches."""
@@ -138,12 +147,12 @@ class LocalIndex:
         """Rank all images, or those of a subset, by exact L2 on F7; return the k nearest."""
         everything = self.all_candidates(among)
         nearest, distances = self._nearest(feature, everything, k)
-        hamming = self._codes.hamming(code, nearest.ids)
+        hamming = self.table.hamming(code, nearest.ids)
         return RankedMatches(_matches(nearest.ids, distances, hamming), len(everything))
 
     def find(self, image_id: int) -> tuple[Code, Feature] | None:
         """Return an image's code and F7; None if it is missing or its vector is damaged."""
-        found = self._codes.find(image_id)
+        found = self.table.find(image_id)
         if found is None or not len(self._verified(found[1])):
             return None
         slots = found[1].slots
@@ -151,7 +160,7 @@ class LocalIndex:
 
     def codes(self, ids: Ids) -> NDArray[np.uint8]:
         """Return the codes of images, `(n, bits / 8)`; zeros for missing images."""
-        return self._codes.codes(ids)
+        return self.table.codes(ids)
 
     def _nearest(self, feature: Feature, candidates: Candidates, k: int) -> tuple[Candidates, Distances]:
         """Return the k nearest intact candidates, and their distances.

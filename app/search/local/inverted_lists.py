@@ -8,6 +8,7 @@ always scanned.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,13 +45,19 @@ class InvertedLists:
         """First row that is in no list."""
         return int(self.starts[-1])
 
+    @cached_property
+    def sizes(self) -> Rows:
+        """Number of rows of each list, `(lists,)`."""
+        return np.diff(self.starts)
+
     def probe_order(self, query: Codes) -> "ProbeOrder":
         """Sort the lists in the order in which to scan them for a query `(width,)`."""
         distances = code_distances(query, self.centres)
         bounds = np.maximum(distances - self.radii, 0)
         # Sort by (bound, distance), combined into one integer.
-        order = np.argsort(bounds.astype(np.int64) * (8 * len(query) + 1) + distances)
-        return ProbeOrder(self.starts, order, bounds[order])
+        order = np.argsort(bounds * np.int32(8 * len(query) + 1) + distances)
+        sizes = self.sizes.take(order)
+        return ProbeOrder(self.starts.take(order), sizes, sizes.cumsum(), bounds.take(order))
 
     def widened(self, rows: Rows, codes: Codes) -> "InvertedLists":
         """Return lists with radii that cover new codes `(n, width)` of these rows."""
@@ -69,34 +76,35 @@ class ProbeOrder:
     """Lists sorted by the lower bound of their distance to a query.
 
     Attributes:
-        starts: as in `InvertedLists`.
-        order: `(lists,)` list numbers.
-        bounds: `(lists,)` int32, ascending: no member of list `order[i]` is nearer than `bounds[i]`.
+        begins: `(lists,)` int64, first row of each list.
+        sizes: `(lists,)` int64, number of its rows.
+        totals: `(lists,)` int64, number of rows in this list and those before it in the order.
+        bounds: `(lists,)` int32, ascending: no member of a list is nearer than its bound.
     """
 
-    starts: Rows
-    order: Rows
+    begins: Rows
+    sizes: Rows
+    totals: Rows
     bounds: NDArray[np.int32]
 
     def within(self, limit: int) -> int:
         """Number of lists that may contain codes within a distance."""
-        return int(np.searchsorted(self.bounds, limit, side="right"))
+        return int(self.bounds.searchsorted(np.int32(limit), side="right"))
 
     def covering(self, rows: int, limit: int) -> int:
         """Number of leading lists that contain at least `rows` rows, among those that may be within a distance."""
-        lists = self.order[: self.within(limit)]
-        total = np.cumsum(self.starts[lists + 1] - self.starts[lists])
-        return min(int(np.searchsorted(total, rows)) + 1, len(lists))
+        return min(int(self.totals.searchsorted(rows)) + 1, self.within(limit))
 
-    def count(self, first: int, last: int) -> int:
-        """Number of rows in the lists at positions `first` to `last` of the order."""
-        lists = self.order[first:last]
-        return int((self.starts[lists + 1] - self.starts[lists]).sum())
+    def count(self, last: int) -> int:
+        """Number of rows in the first `last` lists."""
+        return int(self.totals[last - 1]) if last else 0
 
-    def runs(self, first: int, last: int) -> list[slice]:
-        """Row ranges of the lists at positions `first` to `last` of the order."""
-        lists = self.order[first:last]
-        return [slice(*ends) for ends in zip(self.starts[lists].tolist(), self.starts[lists + 1].tolist(), strict=True)]
+    def rows(self, first: int, last: int) -> Rows:
+        """Rows of the lists at positions `first` to `last` of the order."""
+        before, sizes = self.count(first), self.sizes[first:last]
+        # Where each list begins, less the number of rows of the lists before it.
+        offsets = self.begins[first:last] - self.totals[first:last] + sizes + before
+        return np.arange(self.count(last) - before) + offsets.repeat(sizes)
 
 
 NO_LISTS = InvertedLists(np.zeros((0, 0), np.uint8), np.zeros(1, np.int64), np.zeros(0, np.int32))

@@ -27,6 +27,9 @@ _GATHER_RATIO = 8
 # FAISS's top-k is used for tables of at least `_MIN_CODES_FOR_TOP_K` codes, which it scans on all cores, and for at
 # most one code in `_TOP_K_RATIO`, because its memory grows with k. Otherwise selecting from all distances is faster.
 _MIN_CODES_FOR_TOP_K, _TOP_K_RATIO = 200_000, 64
+# Of more rows than this multiple of the wanted number, the first of those at the worst distance are selected by id
+# before they are sorted.
+_MAX_SORTED_RATIO = 2
 # One distance in this many is read to estimate how far the nearest codes extend.
 _SAMPLE_STEP = 16
 
@@ -61,21 +64,26 @@ def nearest(snapshot: Snapshot, query: Code, pool: int | None, radius: int | Non
     farthest = 8 * len(query) if radius is None else radius
     if not wanted:
         return _EMPTY
-    rest = _scan(snapshot, query, slice(snapshot.lists.end, snapshot.count), wanted, farthest, allowed)
+    unlisted = slice(snapshot.lists.end, snapshot.count)
     if not snapshot.lists.end:
-        return rest
+        return _scan(snapshot, query, unlisted, wanted, farthest, allowed)
     probes, max_copied = snapshot.lists.probe_order(query), snapshot.count * MAX_COPIED_SHARE
     # The fewer rows pass the filter, the more lists are needed.
     share = 1.0 if allowed is None else max(int(np.count_nonzero(allowed)), 1) / snapshot.count
     first = probes.covering(int(_FIRST_PROBE_FACTOR * wanted / share), farthest)
-    if probes.count(0, first) < max_copied:
-        found = _scan_lists(snapshot, query, probes.runs(0, first), wanted, farthest, allowed, rest)
-        if len(found.rows) == wanted:
+    if probes.count(first) + unlisted.stop - unlisted.start < max_copied:
+        rows = np.concatenate([np.arange(unlisted.start, unlisted.stop), probes.rows(0, first)])
+        found = _gather(snapshot, query, rows, farthest, allowed)
+        if len(found.rows) >= wanted:
             # Including the distance of the worst result, because ties are broken by id.
-            farthest = int(found.distances[-1])
-        last = probes.within(farthest)
-        if probes.count(first, last) < max_copied:
-            return _scan_lists(snapshot, query, probes.runs(first, last), wanted, farthest, allowed, found)
+            farthest = _kth(found.distances, wanted)
+        last = max(probes.within(farthest), first)
+        if last == first:
+            return _sorted(snapshot.ids, found, wanted)
+        if probes.count(last) - probes.count(first) < max_copied:
+            more = _gather(snapshot, query, probes.rows(first, last), farthest, allowed)
+            return _merged(snapshot.ids, [found, more], wanted)
+    rest = _scan(snapshot, query, unlisted, wanted, farthest, allowed)
     return _merged(snapshot.ids, [rest, _scan_all_listed(snapshot, query, wanted, farthest, allowed)], wanted)
 
 
@@ -98,39 +106,28 @@ def _scan(snapshot: Snapshot, query: Code, run: slice, wanted: int, farthest: in
     return ScanResult(distances, among[rows] + run.start, size)
 
 
-def _scan_lists(
-    snapshot: Snapshot,
-    query: Code,
-    runs: list[slice],
-    wanted: int,
-    farthest: int,
-    allowed: Mask | None,
-    previous: ScanResult,
+def _gather(
+    snapshot: Snapshot, query: Code, rows: NDArray[np.int64], farthest: int, allowed: Mask | None
 ) -> ScanResult:
-    """Copy the codes of some lists, scan them, and merge with previous results."""
-    if not runs:
-        return previous
-    rows = np.concatenate([np.arange(run.start, run.stop) for run in runs])
-    if allowed is None:
-        codes = np.concatenate([snapshot.codes[run] for run in runs])
-    else:
-        rows = rows[allowed[rows]]
-        codes = snapshot.codes.take(rows, axis=0)
-    return _merged(snapshot.ids, [previous, _within(query, codes, rows, farthest)], wanted)
+    """Copy the codes of rows and scan them; in no particular order."""
+    if allowed is not None:
+        rows = rows[allowed.take(rows)]
+    return _within(query, snapshot.codes.take(rows, axis=0), rows, farthest)
 
 
 def _scan_all_listed(snapshot: Snapshot, query: Code, wanted: int, farthest: int, allowed: Mask | None) -> ScanResult:
     """Find the nearest of all listed rows, possibly with more; in no particular order."""
     listed = slice(0, snapshot.lists.end)
     if allowed is not None and np.count_nonzero(allowed[listed]) <= listed.stop // _GATHER_RATIO:
-        rows = np.flatnonzero(allowed[listed])
-        return _within(query, snapshot.codes.take(rows, axis=0), rows, farthest)
+        return _gather(snapshot, query, np.arange(listed.stop), farthest, allowed)
     return _with_ties(lambda limit: _scan(snapshot, query, listed, limit, farthest, allowed), wanted)
 
 
 def _within(query: Code, codes: Code, rows: NDArray[np.int64], farthest: int) -> ScanResult:
     """Rows within a distance, given their codes; in no particular order."""
     distances = code_distances(query, codes)
+    if farthest >= 8 * len(query):
+        return ScanResult(distances, rows, len(rows))
     near = np.flatnonzero(distances <= farthest)
     return ScanResult(distances[near], rows[near], len(rows))
 
@@ -174,16 +171,30 @@ def _likely_bound(distances: NDArray[np.int32], wanted: int) -> int:
 
 
 def _merged(ids: Ids, parts: list[ScanResult], wanted: int) -> ScanResult:
-    """Merge results into the nearest by (distance, id). Thousands of rows may tie, so the ties are not fully sorted."""
+    """Merge results into the nearest by (distance, id)."""
     distances = np.concatenate([part.distances for part in parts])
     rows = np.concatenate([part.rows for part in parts])
+    return _sorted(ids, ScanResult(distances, rows, sum(part.scanned for part in parts)), wanted)
+
+
+def _sorted(ids: Ids, found: ScanResult, wanted: int) -> ScanResult:
+    """Return the nearest rows by (distance, id). Thousands may tie, so ties that are not among them are not sorted."""
+    distances, rows = found.distances, found.rows
     if len(rows) > wanted:
-        last = int(np.searchsorted(np.cumsum(np.bincount(distances)), wanted))
-        nearer, tied = np.flatnonzero(distances < last), np.flatnonzero(distances == last)
-        missing = wanted - len(nearer)
-        if missing < len(tied):
-            tied = tied[np.argpartition(ids[rows[tied]], missing)[:missing]]
-        selected = np.concatenate([nearer, tied])
-        distances, rows = distances[selected], rows[selected]
-    order = np.lexsort((ids[rows], distances))
-    return ScanResult(distances[order], rows[order], sum(part.scanned for part in parts))
+        worst = _kth(distances, wanted)
+        near = (distances <= worst).nonzero()[0]
+        distances, rows = distances.take(near), rows.take(near)
+        if len(rows) > _MAX_SORTED_RATIO * wanted:
+            nearer, tied = (distances < worst).nonzero()[0], (distances == worst).nonzero()[0]
+            missing = wanted - len(nearer)
+            selected = np.concatenate([nearer, tied[ids.take(rows.take(tied)).argpartition(missing - 1)[:missing]]])
+            distances, rows = distances.take(selected), rows.take(selected)
+    # Faster than `lexsort`: the second sort is stable, and a radix sort.
+    by_id = ids.take(rows).argsort()
+    order = by_id.take(distances.take(by_id).astype(np.uint16).argsort(kind="stable")[:wanted])
+    return ScanResult(distances.take(order), rows.take(order), found.scanned)
+
+
+def _kth(distances: NDArray[np.int32], k: int) -> int:
+    """Return the k-th smallest distance."""
+    return int(np.partition(distances, k - 1)[k - 1])

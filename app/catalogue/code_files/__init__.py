@@ -1,0 +1,1 @@
+"""Files of codes beside the database, for quick starts."""
