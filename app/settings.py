@@ -95,8 +95,8 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device that the model runs on.")
     inference_precision: Literal["f32", "bf16"] = Field(
         "f32",
-        description="`f32` gives the same codes on every machine. `bf16` is faster on CPUs that support it, and gives "
-        "slightly different codes.",
+        description="`f32` gives the same codes on every machine. `bf16` gives slightly different ones, so all "
+        "replicas must use it or none; `lookalike quantise` makes faster models with a fingerprint of their own.",
     )
     model_cache_dir: Path | None = Field(
         None,

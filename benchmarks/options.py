@@ -19,12 +19,18 @@ class Options:
         floats: sizes of F7; None for the benchmark's default.
         bits: sizes of codes; None for the benchmark's default.
         folder: folder for large temporary files.
+        url: for `load`, the address of a running service; None to start one.
+        rates: for `load`, searches a second; None for the default.
+        seconds: for `load`, the duration of each rate; None for the default.
     """
 
     images: int | None = None
     floats: tuple[int, ...] | None = None
     bits: tuple[int, ...] | None = None
     folder: Path = Path("benchmarks/data")
+    url: str | None = None
+    rates: tuple[int, ...] | None = None
+    seconds: int | None = None
 
 
 def space_shortage(folder: Path, needed: float) -> str | None:

@@ -93,7 +93,9 @@ def fill(settings: Settings, info: CheckpointInfo, images: int) -> None:
     """Write a catalogue for the network."""
     with open_database(settings) as database:
         with database.transaction() as session:
-            index_version = index_versions.activate_for(session, info, find_checkpoint(MODEL))
+            index_version = index_versions.activate_for(
+                session, info, find_checkpoint(MODEL), index=settings.index_backend
+            )
         with closing(open_index(database, index_version, index_locations(settings))) as index:
             made = SyntheticCatalogue(images, info.feature_dim, info.bits)
             PopulatedCatalogue(database, index_version.id, index, made).up_to(images)
@@ -178,6 +180,9 @@ def serving(settings: Settings, results: Results) -> Iterator[Server]:
         "LOOKALIKE_PORT": str(port),
         # Adapting is another process, which would take CPU time from the server, and then change its codes.
         "LOOKALIKE_ADAPT": "off",
+        "LOOKALIKE_WORKERS": str(settings.workers),
+        "LOOKALIKE_INDEX_BACKEND": settings.index_backend,
+        **({"LOOKALIKE_MILVUS_URI": settings.milvus_uri} if settings.milvus_uri else {}),
     }
     started = time.perf_counter()
     log = (settings.data_dir / "server.log").open("wb")

@@ -10,11 +10,12 @@ import typer
 from app.cli.terminal import console, exit_on_error, fail
 
 if TYPE_CHECKING:
+    from benchmarks.options import Options
     from benchmarks.results import Results
 
 # Benchmarks are only in source checkouts; servers do not need them.
 CHECKOUT = Path(__file__).parents[2]
-NAMES = ("core", "growth", "indexes", "service", "cpu", "peers", "encode", "adaptation")
+NAMES = ("core", "growth", "indexes", "service", "cpu", "load", "peers", "encode", "adaptation")
 
 
 def bench(
@@ -26,23 +27,28 @@ def bench(
     feature_dim: Annotated[list[int] | None, typer.Option(min=16, help="Dimension of F7; may be repeated.")] = None,
     bits: Annotated[list[int] | None, typer.Option(min=8, help="Bits per code; may be repeated.")] = None,
     work_dir: Annotated[Path, typer.Option(help="Folder for large temporary files.")] = Path("benchmarks/data"),
+    url: Annotated[str | None, typer.Option(help="load: address of a running service. Default: starts some.")] = None,
+    rate: Annotated[list[int] | None, typer.Option(min=1, help="load: searches a second; may be repeated.")] = None,
+    seconds: Annotated[int | None, typer.Option(min=1, help="load: duration of each rate.")] = None,
 ) -> None:
     """Measure speed, next to hardware limits and other engines, in one run."""
     if name not in NAMES:
         fail(f"Unknown benchmark {name}. Choose one of {', '.join(NAMES)}.")
     if not (CHECKOUT / "benchmarks").is_dir():
         fail("Benchmarks are not in the installed package. Run `pip install -e '.[bench]'` in a source checkout.")
+    if name != "load" and (url or rate or seconds):
+        fail(f"--url, --rate and --seconds are for the benchmark load, not for {name}.")
     sys.path.append(str(CHECKOUT))
     with exit_on_error():
-        results = _run(name, images, tuple(feature_dim or ()), tuple(bits or ()), work_dir)
+        from benchmarks.options import Options
+
+        dims, widths, rates = (tuple(given) if given else None for given in (feature_dim, bits, rate))
+        results = _run(name, Options(images, dims, widths, work_dir, url, rates, seconds))
         results.show()
         if json is not None:
             results.write(json)
 
 
-def _run(name: str, images: int | None, dims: tuple[int, ...], bits: tuple[int, ...], folder: Path) -> "Results":
-    from benchmarks.options import Options
-
-    options = Options(images, dims or None, bits or None, folder)
+def _run(name: str, options: "Options") -> "Results":
     results: Results = import_module(f"benchmarks.{name}").run(options, lambda text: console().print(text))
     return results

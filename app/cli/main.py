@@ -2,7 +2,19 @@
 
 import typer
 
-from app.cli import bench, catalogue, comparison, duplicates, evaluation, index, keys, quality, serve, training
+from app.cli import (
+    bench,
+    catalogue,
+    comparison,
+    duplicates,
+    evaluation,
+    index,
+    keys,
+    quality,
+    quantise,
+    serve,
+    training,
+)
 from app.cli.images import delete, export, look, search, trash, update
 from app.cli.terminal import prepare_terminal
 
@@ -36,6 +48,7 @@ app.command()(training.train)
 app.command()(training.make_shards)
 app.command()(training.fit)
 app.command()(training.calibrate)
+app.command()(quantise.quantise)
 app.command()(evaluation.evaluate)
 app.command()(comparison.compare)
 app.command()(bench.bench)

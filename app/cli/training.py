@@ -224,14 +224,19 @@ def calibrate(
         )
 
 
-def list_models() -> None:
-    """List the checkpoints that ship with Lookalike."""
+def list_models(
+    checkpoints: Annotated[
+        list[str] | None, typer.Argument(help="Other checkpoints to list, by their paths.", metavar="[CHECKPOINT]...")
+    ] = None,
+) -> None:
+    """List the checkpoints that ship with Lookalike, or others."""
     with exit_on_error():
         from models.checkpoint.info import find_checkpoint, list_pretrained, read_info
 
-        table = Table("name", "backbone", "bits", "trained on", "fingerprint")
-        for name in list_pretrained():
+        table = Table("name", "backbone", "bits", "precision", "trained on", "fingerprint")
+        for name in checkpoints or list_pretrained():
             info = read_info(find_checkpoint(name))
             data = f"{len(info.classes)} classes" if info.classes else "unlabelled images"
-            table.add_row(name, info.backbone, str(info.bits), data, info.fingerprint)
+            precision = f"{info.precision}, from {info.quantisation.source}" if info.quantisation else info.precision
+            table.add_row(info.name, info.backbone, str(info.bits), precision, data, info.fingerprint)
         console().print(table)

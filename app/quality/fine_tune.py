@@ -35,11 +35,13 @@ class CurrentEncodings:
 def training_options(network: CheckpointInfo, model: str, options: dict[str, Any]) -> dict[str, Any]:
     """Return training options whose defaults continue from the model in use, if the backbone is the same.
 
-    A model that was fitted without labels has ImageNet's weights, from which training starts by default.
+    A model that was fitted without labels has ImageNet's weights, from which training starts by default. A quantised
+    model has no weights to train, so training starts from the one that it was made from.
     """
     if options.get("backbone", network.backbone) != network.backbone or "start" in options:
         return options
-    start = {"start": model} if network.classes and options.get("imagenet", True) else {}
+    weights = network.quantisation.source if network.quantisation else model
+    start = {"start": weights} if network.classes and options.get("imagenet", True) else {}
     return {"backbone": network.backbone, "bits": network.bits, "size": network.preprocess.size} | start | options
 
 

@@ -1,6 +1,7 @@
 """Save and load checkpoints: weights, and the JSON that describes them (`models/checkpoint/info.py`)."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,11 @@ from models.checkpoint.info import CheckpointInfo, find_checkpoint, fingerprint,
 from models.errors import CheckpointError
 from models.network.backbones import BACKBONES
 from models.network.latent_hash_net import LatentHashNet
+from models.network.quantised import open_quantised
+from models.network.quantised_net import QuantisedNet
+
+# Prefixes of the weights of H and F8.
+HEAD = ("latent.", "classifier.")
 
 
 def describe(network: LatentHashNet, name: str, classes: tuple[str, ...]) -> CheckpointInfo:
@@ -32,11 +38,15 @@ def save(network: LatentHashNet, info: CheckpointInfo, folder: Path) -> Checkpoi
 
     The JSON is written last, by an atomic rename; weights without JSON are not a checkpoint.
     """
+    return save_weights({name: compact(value) for name, value in network.state_dict().items()}, info, folder)
+
+
+def save_weights(weights: Mapping[str, Tensor], info: CheckpointInfo, folder: Path) -> CheckpointInfo:
+    """Write a checkpoint as `save` does, with its weights as they are stored."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: _compact(value) for name, value in network.state_dict().items()}
     info = replace(info, fingerprint=fingerprint(info, {name: value.numpy() for name, value in weights.items()}))
     target, temporary = folder / f"{info.name}.safetensors", folder / f"{info.name}.safetensors.tmp"
-    save_file(weights, temporary)
+    save_file(dict(weights), temporary)
     # safetensors creates files with mode 0600; other users may run the service.
     temporary.chmod(0o644)
     with temporary.open("rb") as file:
@@ -53,17 +63,22 @@ def load(checkpoint: str | Path) -> tuple[LatentHashNet, CheckpointInfo]:
         checkpoint: the name of a pretrained one, or the path of its JSON or safetensors file.
 
     Returns:
-        The network in evaluation mode with float32 weights, and the checkpoint's info.
+        The network in evaluation mode with float32 weights, and the checkpoint's info. A quantised one is a
+        `QuantisedNet`, which OpenVINO runs.
 
     Raises:
-        CheckpointError: it is missing, damaged or inconsistent.
+        CheckpointError: it is missing, damaged or inconsistent; or it is quantised and does not run on this machine.
     """
     path = find_checkpoint(checkpoint)
     info = read_info(path)
     if info.backbone not in list(BACKBONES):
         raise CheckpointError(f"{path}: unknown backbone {info.backbone}. This version has {', '.join(BACKBONES)}.")
     weights = {name: torch.from_numpy(value) for name, value in read_weights(path, info).items()}
-    network = LatentHashNet(info.backbone, info.bits, len(info.classes), info.preprocess, info.feature_norm)
+    if info.quantisation is None:
+        network = LatentHashNet(info.backbone, info.bits, len(info.classes), info.preprocess, info.feature_norm)
+    else:
+        network = QuantisedNet(info, open_quantised(path, info, info.quantisation))
+        weights = {name: value for name, value in weights.items() if name.startswith(HEAD)}
     try:
         network.load_state_dict({name: value.to(_runtime_dtype(value)) for name, value in weights.items()})
     except RuntimeError as error:
@@ -71,7 +86,8 @@ def load(checkpoint: str | Path) -> tuple[LatentHashNet, CheckpointInfo]:
     return network.eval(), info
 
 
-def _compact(value: Tensor) -> Tensor:
+def compact(value: Tensor) -> Tensor:
+    """Return a weight as checkpoints store it: as float16 if it is a float, on the CPU."""
     value = value.detach().to("cpu").contiguous()
     return value.to(torch.float16) if value.is_floating_point() else value
 

@@ -1,7 +1,8 @@
 """Checkpoint metadata (`NAME.json`) and raw weights on disk. Needs no torch.
 
 The JSON has the network's architecture, preprocessing, similarity curves, training and metrics, and the fingerprint of
-everything that determines a code. Weights are safetensors, because opening a checkpoint must never run code.
+everything that determines a code. Weights are safetensors, because opening a checkpoint must never run code. In a
+quantised checkpoint they hold the network as OpenVINO runs it, and of the weights only those of H and F8.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from models.checkpoint.quantisation import Quantisation
 from models.checkpoint.similarity import AnchoredCurve, Curve, LogisticCurve, Similarity
 from models.errors import CheckpointError
 from models.network.preprocess import Preprocess
@@ -43,7 +45,8 @@ class CheckpointInfo:
         similarity: calibration of its distances; None if not calibrated.
         training: training data and configuration.
         metrics: measurements, and the data they were measured on.
-        fingerprint: 16 hexadecimal digits of SHA-256 over weights, preprocessing, bits and norm.
+        fingerprint: 16 hexadecimal digits of SHA-256 over weights, preprocessing, bits, norm and quantisation.
+        quantisation: how a quantised network was made; None for a network of 32-bit floats.
     """
 
     name: str
@@ -58,6 +61,12 @@ class CheckpointInfo:
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
+    quantisation: Quantisation | None = None
+
+    @property
+    def precision(self) -> str:
+        """The arithmetic of the network: `f32`, `int8` or `bf16`."""
+        return self.quantisation.precision if self.quantisation else "f32"
 
 
 def write_info(info: CheckpointInfo, target: Path) -> None:
@@ -65,6 +74,8 @@ def write_info(info: CheckpointInfo, target: Path) -> None:
     temporary = target.with_suffix(".json.tmp")
     with temporary.open("w") as file:
         described = {**asdict(info), "preprocess": info.preprocess.to_dict()}
+        if info.quantisation is None:
+            del described["quantisation"]  # earlier versions read the file too
         json.dump({"format": FORMAT, **described}, file, indent=2)
         file.write("\n")
         file.flush()
@@ -102,6 +113,7 @@ def read_info(path: Path) -> CheckpointInfo:
             preprocess=_parse_preprocess(raw.pop("preprocess"), path),
             classes=tuple(raw.pop("classes")),
             similarity=_parse_similarity(raw.pop("similarity", None)),
+            quantisation=_parse_quantisation(raw.pop("quantisation", None), path),
             **raw,
         )
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
@@ -111,6 +123,15 @@ def read_info(path: Path) -> CheckpointInfo:
 def _parse_preprocess(raw: dict[str, Any], path: Path) -> Preprocess:
     try:
         return Preprocess.from_dict(raw)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path}: {error}. A newer version may have written it: upgrade Lookalike, or use another checkpoint."
+        ) from error
+
+
+def _parse_quantisation(raw: dict[str, Any] | None, path: Path) -> Quantisation | None:
+    try:
+        return None if raw is None else Quantisation.from_dict(raw)
     except ValueError as error:
         raise CheckpointError(
             f"{path}: {error}. A newer version may have written it: upgrade Lookalike, or use another checkpoint."
@@ -142,7 +163,9 @@ def read_weights(path: Path, info: CheckpointInfo) -> Weights:
     try:
         weights: Weights = load_file(weights_path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{weights_path} cannot be read as safetensors: {error}") from error
+        raise CheckpointError(
+            f"{weights_path} cannot be read as safetensors: {error}. Restore the file, or use another checkpoint."
+        ) from error
     expected = {"latent.weight": (info.bits, info.feature_dim)}
     if info.classes:
         expected["classifier.weight"] = (len(info.classes), info.bits)
@@ -160,7 +183,9 @@ def read_weights(path: Path, info: CheckpointInfo) -> Weights:
 
 def fingerprint(info: CheckpointInfo, weights: Weights) -> str:
     """Compute the fingerprint of everything that determines a code or a distance: 16 hexadecimal digits."""
-    use = {"bits": info.bits, "norm": info.feature_norm, "preprocess": info.preprocess.to_dict()}
+    use: dict[str, Any] = {"bits": info.bits, "norm": info.feature_norm, "preprocess": info.preprocess.to_dict()}
+    if info.quantisation is not None:
+        use["quantisation"] = asdict(info.quantisation)
     digest = hashlib.sha256(json.dumps([info.backbone, use], sort_keys=True).encode())
     for name in sorted(weights):
         digest.update(name.encode())

@@ -139,6 +139,10 @@ def encode_with(
     if size is not None:
         if size < (smallest := BACKBONES[info.backbone].min_image_size):
             raise ConfigError(f"Image size {size}: {info.backbone} needs {smallest} pixels or more.")
+        if info.quantisation is not None and size != network.preprocess.size:
+            raise ConfigError(
+                f"Image size {size}: {info.name} is quantised and needs {network.preprocess.size} pixels."
+            )
         network.preprocess = replace(network.preprocess, size=size)
     prepare_for_inference(network)
     database, queries = (

@@ -183,7 +183,7 @@ def measure_unseen(
 
 def describe(info: CheckpointInfo) -> dict[str, Any]:
     """Return the checkpoint's entry of `metrics.json`."""
-    names = ("name", "fingerprint", "backbone", "bits", "feature_dim", "feature_norm")
+    names = ("name", "fingerprint", "precision", "backbone", "bits", "feature_dim", "feature_norm")
     return {name: getattr(info, name) for name in names} | {"size": info.preprocess.size, "classes": list(info.classes)}
 
 

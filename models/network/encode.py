@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from models.network.codes import Codes, Floats, binarise
 from models.network.latent_hash_net import LatentHashNet, SearchHead
 from models.network.openvino_runtime import OpenVinoRuntime, convert
+from models.network.quantised_net import QuantisedNet
 
 BATCH = 64
 # Converting a network for OpenVINO takes as long as encoding about this many images with torch.
@@ -20,7 +21,8 @@ Encode = Callable[[NDArray[np.uint8]], tuple[Codes, Floats]]
 
 def encoder(network: LatentHashNet, images: int) -> Encode:
     """Return the fastest encoder here for a number of images; equals `encode` within float tolerance."""
-    if images < _MIN_IMAGES_TO_CONVERT or next(network.parameters()).device.type != "cpu":
+    converted = isinstance(network, QuantisedNet) or next(network.parameters()).device.type != "cpu"
+    if converted or images < _MIN_IMAGES_TO_CONVERT:
         return partial(encode, network)
     runtime = OpenVinoRuntime(convert(network))
 

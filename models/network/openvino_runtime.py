@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import ConfigError
+
 if TYPE_CHECKING:
     from models.network.latent_hash_net import LatentHashNet
 
@@ -25,11 +27,16 @@ class OpenVinoRuntime:
 
     F7 of an image does not depend on the batch; H may differ in its last bit. OpenVINO would use bf16 by default where
     the CPU supports it; the default here is f32, so that every machine computes the same codes.
+
+    Raises:
+        ConfigError: OpenVINO does not compute in this precision on this CPU.
     """
 
     def __init__(self, model: Any, precision: str = "f32") -> None:
         core, settings = import_openvino().Core(), {"INFERENCE_PRECISION_HINT": precision}
         wide = core.compile_model(model, "CPU", settings | {"PERFORMANCE_HINT": "LATENCY"})
+        if wide.get_property("INFERENCE_PRECISION_HINT") != getattr(import_openvino().Type, precision):
+            raise ConfigError(f"OpenVINO does not compute in {precision} on this CPU.")
         self.parallel_batches = int(wide.get_property("INFERENCE_NUM_THREADS"))
         streams = {"NUM_STREAMS": str(self.parallel_batches), "INFERENCE_NUM_THREADS": str(self.parallel_batches)}
         narrow = core.compile_model(model, "CPU", settings | streams)
@@ -73,6 +80,11 @@ def convert(network: "LatentHashNet") -> Any:
         example_input=torch.zeros(2, *shape, dtype=torch.uint8),
         input=[openvino.PartialShape([-1, *shape])],
     )
+
+
+def openvino_version() -> str:
+    """Return OpenVINO's version, such as `2026.4.1`, without its build number."""
+    return str(import_openvino().__version__).partition("-")[0]
 
 
 def import_openvino() -> Any:

@@ -204,6 +204,11 @@ def settled_preprocess(path: Path) -> dict[str, Any]:
 def _init_from_checkpoint(network: LatentHashNet, classes: tuple[str, ...], start: str) -> None:
     """Copy a checkpoint's backbone, H if it has the same number of bits, and F8 if the classes match too."""
     other, info = load(start)
+    if info.quantisation is not None:
+        raise CheckpointError(
+            f"{info.name} is quantised ({info.precision}) and has no weights to train. Start from "
+            f"{info.quantisation.source}, which it was made from."
+        )
     if other.backbone_name != network.backbone_name:
         raise CheckpointError(
             f"{info.name} has the backbone {other.backbone_name}. Use --backbone {info.backbone} to start from it."

@@ -70,6 +70,7 @@ CASES = {
     ("make-shards",): Case(("{folder}", "{data}-packed")),
     ("fit",): Case(("{hostile}",)),
     ("calibrate",): Case(("{hostile}", "{folder}")),
+    ("quantise",): Case(("{hostile}", "--images", "{folder}", "--precision", "int8")),
     ("evaluate",): Case(("{hostile}", "{folder}")),
     ("compare",): Case(("{hostile}",)),
     ("bench",): Case(("{name}",)),

@@ -11,8 +11,8 @@ from packaging.utils import canonicalize_name
 from tests.licences.policy import CLASSIFIERS, CUDA_PACKAGES, LICENCE_TEXTS, OWN, PACKAGES
 
 ROOT_PACKAGE = "lookalike"
-# Extras that container images include.
-EXTRAS = frozenset({"milvus", "otel", "s3"})
+# Extras that container images may include.
+EXTRAS = frozenset({"milvus", "otel", "quantise", "s3"})
 # The project's own distributions.
 FIRST_PARTY = (ROOT_PACKAGE, "lookalike-client")
 SHARED_LIBRARY = re.compile(r"lib(?P<name>[A-Za-z].*?)(?:[-.][0-9a-f]{8})*(?:[-.][\d.]+)?\.(?:so|dylib)(?:[.\d]*)$")

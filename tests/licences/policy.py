@@ -63,6 +63,7 @@ PACKAGES = {
     "matplotlib": "PSF-2.0",
     "milvus-lite": "Apache-2.0",
     "mpmath": "BSD-3-Clause",
+    "scipy": "BSD-3-Clause",
     "sympy": "BSD-3-Clause",
     "torchvision": "BSD-3-Clause",
     # Its wheel contains libheif and libde265, which are listed as libraries.
@@ -117,6 +118,7 @@ LIBRARIES = {
     "pqwalreceiver": "PostgreSQL",
     "quadmath": "LGPL-2.1-or-later",
     "sasl2": "BSD-3-Clause-Attribution",
+    "scipy_openblas": "BSD-3-Clause",
     "scipy_openblas64_": "BSD-3-Clause",
     "sharpyuv": "BSD-3-Clause",
     "ssl": "Apache-2.0",

@@ -58,6 +58,7 @@ class AvailableModelOut(BaseModel):
     backbone: str
     bits: int
     feature_dim: int
+    precision: str = Field(description="`f32`, or `int8` or `bf16` for a quantised one.")
     classes: int = Field(description="Number of labels that it was trained with; 0 for one that knows no labels.")
     active: bool = Field(description="Whether the catalogue uses it.")
 

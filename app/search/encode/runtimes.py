@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 from app.common import private_modes
 from app.errors import InvalidInputError
 from models.checkpoint.info import CheckpointInfo, read_weights
-from models.network.openvino_runtime import OpenVinoRuntime, convert, import_openvino
+from models.checkpoint.quantisation import Quantisation
+from models.errors import ConfigError
+from models.network.openvino_runtime import OpenVinoRuntime, convert, import_openvino, openvino_version
+from models.network.quantised import UnitLength, open_quantised
 
 if TYPE_CHECKING:
     from models.network.latent_hash_net import LatentHashNet
@@ -86,15 +89,32 @@ def open_runtime(path: Path, info: CheckpointInfo, device: str, precision: str, 
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
-        InvalidInputError: `device` is `cuda`, and torch finds no GPU.
+        InvalidInputError: `device` is `cuda`, and torch finds no GPU; or device or precision are not for this network
+            or this machine.
     """
+    if info.quantisation is not None:
+        return _open_quantised(path, info, info.quantisation, device, precision)
     if _on_gpu(device):
         from models.checkpoint.files import load
 
         return TorchRuntime(load(path)[0], "cuda")
     # Verify that the weights match the JSON, even if the converted network is cached.
     read_weights(path, info)
-    return OpenVinoRuntime(load_cached(path, info, cache) or convert_and_cache(path, info, cache), precision)
+    try:
+        return OpenVinoRuntime(load_cached(path, info, cache) or convert_and_cache(path, info, cache), precision)
+    except ConfigError as error:
+        raise InvalidInputError("LOOKALIKE_INFERENCE_PRECISION", f"{error} Set it to f32.") from error
+
+
+def _open_quantised(path: Path, info: CheckpointInfo, made: Quantisation, device: str, precision: str) -> Runtime:
+    """Open a quantised checkpoint, which runs on a CPU and in its own precision."""
+    if device == "cuda":
+        raise InvalidInputError("LOOKALIKE_DEVICE", f"{info.name} ({made.precision}) runs on CPUs. Set it to auto.")
+    if precision != "f32":
+        reason = f"{info.name} has its own precision ({made.precision}). Unset this one."
+        raise InvalidInputError("LOOKALIKE_INFERENCE_PRECISION", reason)
+    runtime = open_quantised(path, info, made)
+    return UnitLength(runtime) if info.feature_norm == "unit" else runtime
 
 
 def load_cached(path: Path, info: CheckpointInfo, cache: Path) -> Any | None:
@@ -143,7 +163,7 @@ def _store(source: Path, target: Path) -> None:
 
 
 def _folder(info: CheckpointInfo, cache: Path) -> Path:
-    return cache / f"{info.fingerprint}-{import_openvino().__version__.partition('-')[0]}"
+    return cache / f"{info.fingerprint}-{openvino_version()}"
 
 
 def _digest(folder: Path) -> str:

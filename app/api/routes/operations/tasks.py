@@ -50,6 +50,7 @@ def list_models(service: ServiceDep) -> ModelList:
                 backbone=info.backbone,
                 bits=info.bits,
                 feature_dim=info.feature_dim,
+                precision=info.precision,
                 classes=len(info.classes),
                 active=name == active,
             )
