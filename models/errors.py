@@ -18,4 +18,8 @@ class ConfigError(ModelError):
 
 
 class WeightsUnavailableError(ModelError):
-    """ImageNet weights are neither installed nor downloadable."""
+    """Published weights are neither installed nor downloadable."""
+
+
+class WeightsError(ModelError):
+    """A weights file is damaged, unsafe or of another network."""

@@ -25,6 +25,11 @@ NETWORK = (
     "safetensors",
     "models.network.latent_hash_net",
     "models.network.backbones",
+    "models.network.registry",
+    "models.network.timm_models",
+    "models.network.torchvision_models",
+    "models.network.weights_file",
+    "models.network.probing",
 )
 ABOVE_CATALOGUE = (
     "app.adaptation",

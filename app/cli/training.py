@@ -44,21 +44,28 @@ def train(
     out: Annotated[Path, typer.Option(help="Path of the checkpoint, without suffix.")] = Path("runs/model"),
     backbone: Annotated[
         str | None,
-        typer.Option(help="efficientnet_lite0 (default), efficientnet_lite2, alexnet or small."),
+        typer.Option(
+            help="efficientnet_lite0 (default), efficientnet_lite1, efficientnet_lite2, alexnet or small; timm:NAME or "
+            "torchvision:NAME for any model of these libraries."
+        ),
     ] = None,
     bits: Annotated[int | None, typer.Option(help="Bits per code, a multiple of 8. Default: 128.")] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Number of epochs. Default: by the number of images.")
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(min=16, help="Side of input images in pixels. Default: 192.")
+        int | None,
+        typer.Option(min=16, help="Side of input images in pixels. Default: 192, or that of the library's weights."),
     ] = None,
     quantization_weight: Annotated[
         float, typer.Option(min=0, help="Weight of the term that drives activations to 0 or 1.")
     ] = 0.0,
     bit_balance_weight: Annotated[float, typer.Option(min=0, help="Weight of the term that balances each bit.")] = 0.0,
     hflip: Annotated[bool, typer.Option(help="Flip images horizontally at random; not for digits and letters.")] = True,
-    pretrained: Annotated[bool, typer.Option(help="Start from ImageNet weights.")] = True,
+    pretrained: Annotated[bool, typer.Option(help="Start from the backbone's published weights.")] = True,
+    weights: Annotated[
+        str | None, typer.Option(help="Start from this file of the backbone's weights: safetensors, or a state dict.")
+    ] = None,
     init_from: Annotated[
         str | None, typer.Option(help="Checkpoint to start from: a shipped one's name, or a path.")
     ] = None,
@@ -89,6 +96,7 @@ def train(
         "balance": bit_balance_weight,
         "mirror": hflip,
         "imagenet": pretrained,
+        "weights": weights,
         "start": init_from,
         "frozen": freeze_stages,
         "rate": lr,
@@ -113,7 +121,7 @@ def train(
 
 def _run(source: "Path | Splits", out: Path, options: dict[str, Any]) -> None:
     """Train with a progress bar, and print the checkpoint's path and fingerprint."""
-    from models.training.config import TrainingConfig
+    from models.training.config import training_config
     from models.training.train import train as run
 
     with progress_bar() as bar:
@@ -128,7 +136,7 @@ def _run(source: "Path | Splits", out: Path, options: dict[str, Any]) -> None:
                 bar.console.print(f"epoch {progress.epoch}: accuracy {progress.accuracy:.3f} on held-out images")
 
         try:
-            info = run(source, out, TrainingConfig(**options), report, bar.console.print)
+            info = run(source, out, training_config(options), report, bar.console.print)
         except KeyboardInterrupt:
             fail("Stopped. Run the same command again to continue from the last saved state.")
     console().print(f"{out}.safetensors, fingerprint {info.fingerprint}.", soft_wrap=True)
@@ -165,12 +173,25 @@ def fit(
     folder: Annotated[Path, typer.Argument(help="Folder of images, searched recursively.")],
     out: Annotated[Path, typer.Option(help="Path of the checkpoint, without suffix.")] = Path("runs/model"),
     backbone: Annotated[
-        str, typer.Option(help="efficientnet_lite0, efficientnet_lite2 or alexnet.")
+        str,
+        typer.Option(
+            help="efficientnet_lite0, efficientnet_lite1, efficientnet_lite2 or alexnet; timm:NAME or torchvision:NAME "
+            "for any model of these libraries."
+        ),
     ] = "efficientnet_lite0",
+    weights: Annotated[
+        str | None, typer.Option(help="File of the backbone's weights: safetensors, or a state dict of torch.")
+    ] = None,
+    pretrained: Annotated[
+        bool, typer.Option(help="Use the backbone's published weights; without them it is random, for tests only.")
+    ] = True,
     bits: Annotated[int, typer.Option(help="Bits per code, a multiple of 8.")] = 128,
     image_size: Annotated[
         int | None,
-        typer.Option(min=32, help="Side of input images in pixels. Default: 224; 260 for efficientnet_lite2."),
+        typer.Option(
+            min=16,
+            help="Side of input images in pixels. Default: that of the backbone's weights, 224 for efficientnet_lite0.",
+        ),
     ] = None,
     method: Annotated[
         Method, typer.Option(help="itq learns a rotation from the images; lsh uses random projections.")
@@ -178,8 +199,8 @@ def fit(
     cut: Annotated[
         CutName | None,
         typer.Option(
-            help="How images become squares. Default: the best by the names of the folders, if each class has one, or "
-            "square-7/8."
+            help="How images become squares. Default: that of the library's weights; else the best by the names of the "
+            "folders, if each class has one, or square-7/8."
         ),
     ] = None,
 ) -> None:
@@ -190,7 +211,13 @@ def fit(
         from models.training.fit import fit as run
 
         recipe = FitConfig(
-            backbone=backbone, bits=bits, size=image_size, method=method.value, image_cut=cut.value if cut else None
+            backbone=backbone,
+            bits=bits,
+            size=image_size,
+            method=method.value,
+            image_cut=cut.value if cut else None,
+            imagenet=pretrained,
+            weights=weights,
         )
         with progress_bar() as bar:
             task = bar.add_task("encoding images", total=None)

@@ -35,13 +35,16 @@ class CurrentEncodings:
 def training_options(network: CheckpointInfo, model: str, options: dict[str, Any]) -> dict[str, Any]:
     """Return training options whose defaults continue from the model in use, if the backbone is the same.
 
-    A model that was fitted without labels has ImageNet's weights, from which training starts by default. A quantised
+    A model that was fitted without labels has published weights, from which training starts by default. Those of a
+    library's model may be neither installed nor downloadable, so training starts from the model itself. A quantised
     model has no weights to train, so training starts from the one that it was made from.
     """
-    if options.get("backbone", network.backbone) != network.backbone or "start" in options:
+    other = options.get("backbone", network.backbone) != network.backbone
+    if other or "start" in options or "weights" in options:
         return options
-    weights = network.quantisation.source if network.quantisation else model
-    start = {"start": weights} if network.classes and options.get("imagenet", True) else {}
+    source = network.quantisation.source if network.quantisation else model
+    has_own_weights = bool(network.classes) or ":" in network.backbone
+    start = {"start": source} if has_own_weights and options.get("imagenet", True) else {}
     return {"backbone": network.backbone, "bits": network.bits, "size": network.preprocess.size} | start | options
 
 

@@ -21,11 +21,12 @@ from benchmarks.preprocessing.off_centre import BACKGROUNDS, Background, off_cen
 from models.checkpoint.files import load
 from models.data.dataset import LabelledFiles, open_rgb, read_splits
 from models.evaluation.metrics import precision_at, rank, squared_distances
-from models.network.backbones import BACKBONES, new_preprocess
+from models.network.backbones import BACKBONES
 from models.network.codes import Floats
 from models.network.cuts import CUTS, Cut
 from models.network.latent_hash_net import LatentHashNet
 from models.network.openvino_runtime import OpenVinoRuntime, convert
+from models.network.registry import new_preprocess
 
 K, BATCH, TIMED = 10, 16, 40
 

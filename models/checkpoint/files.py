@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from models.checkpoint.info import CheckpointInfo, find_checkpoint, fingerprint, read_info, read_weights, write_info
-from models.errors import CheckpointError
-from models.network.backbones import BACKBONES
+from models.errors import CheckpointError, ConfigError
 from models.network.latent_hash_net import LatentHashNet
 from models.network.quantised import open_quantised
 from models.network.quantised_net import QuantisedNet
@@ -46,13 +46,19 @@ def save_weights(weights: Mapping[str, Tensor], info: CheckpointInfo, folder: Pa
     folder.mkdir(parents=True, exist_ok=True)
     info = replace(info, fingerprint=fingerprint(info, {name: value.numpy() for name, value in weights.items()}))
     target, temporary = folder / f"{info.name}.safetensors", folder / f"{info.name}.safetensors.tmp"
-    save_file(dict(weights), temporary)
-    # safetensors creates files with mode 0600; other users may run the service.
-    temporary.chmod(0o644)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(target)
-    write_info(info, folder / f"{info.name}.json")
+    try:
+        save_file(dict(weights), temporary)
+        # safetensors creates files with mode 0600; other users may run the service.
+        temporary.chmod(0o644)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+        write_info(info, folder / f"{info.name}.json")
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"The checkpoint {target} could not be written: {error}. Free space, and repeat."
+        ) from error
     return info
 
 
@@ -71,11 +77,9 @@ def load(checkpoint: str | Path) -> tuple[LatentHashNet, CheckpointInfo]:
     """
     path = find_checkpoint(checkpoint)
     info = read_info(path)
-    if info.backbone not in list(BACKBONES):
-        raise CheckpointError(f"{path}: unknown backbone {info.backbone}. This version has {', '.join(BACKBONES)}.")
     weights = {name: torch.from_numpy(value) for name, value in read_weights(path, info).items()}
     if info.quantisation is None:
-        network = LatentHashNet(info.backbone, info.bits, len(info.classes), info.preprocess, info.feature_norm)
+        network: LatentHashNet = _network_of(path, info)
     else:
         network = QuantisedNet(info, open_quantised(path, info, info.quantisation))
         weights = {name: value for name, value in weights.items() if name.startswith(HEAD)}
@@ -86,10 +90,22 @@ def load(checkpoint: str | Path) -> tuple[LatentHashNet, CheckpointInfo]:
     return network.eval(), info
 
 
+def _network_of(path: Path, info: CheckpointInfo) -> LatentHashNet:
+    try:
+        return LatentHashNet(info.backbone, info.bits, len(info.classes), info.preprocess, info.feature_norm)
+    except ConfigError as error:
+        library = info.training.get("backbone", {}).get("library")
+        made_with = f" The checkpoint was made with {library}; install that version." if library else ""
+        raise CheckpointError(f"{path} cannot be opened: {error}{made_with}") from error
+
+
 def compact(value: Tensor) -> Tensor:
-    """Return a weight as checkpoints store it: as float16 if it is a float, on the CPU."""
+    """Return a weight as checkpoints store it, on the CPU: a float as float16, unless its range is larger."""
     value = value.detach().to("cpu").contiguous()
-    return value.to(torch.float16) if value.is_floating_point() else value
+    if not value.is_floating_point():
+        return value.clone()
+    half = value.to(torch.float16)
+    return half if torch.isfinite(half).all() else value
 
 
 def _runtime_dtype(value: Tensor) -> torch.dtype:

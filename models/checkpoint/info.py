@@ -35,7 +35,7 @@ class CheckpointInfo:
 
     Attributes:
         name: the checkpoint's name; the stem of its files.
-        backbone: a key of `models.network.backbones.BACKBONES`.
+        backbone: a name of `models.network.registry.find_backbone`.
         bits: units in the latent layer.
         feature_dim: floats in F7.
         feature_norm: F7 in the fine search: unchanged (`raw`, the paper) or scaled to unit length (`unit`).
@@ -72,15 +72,19 @@ class CheckpointInfo:
 def write_info(info: CheckpointInfo, target: Path) -> None:
     """Write a checkpoint's JSON atomically, replacing an existing one."""
     temporary = target.with_suffix(".json.tmp")
-    with temporary.open("w") as file:
-        described = {**asdict(info), "preprocess": info.preprocess.to_dict()}
-        if info.quantisation is None:
-            del described["quantisation"]  # earlier versions read the file too
-        json.dump({"format": FORMAT, **described}, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(target)
+    described = {**asdict(info), "preprocess": info.preprocess.to_dict()}
+    if info.quantisation is None:
+        del described["quantisation"]  # earlier versions read the file too
+    try:
+        with temporary.open("w") as file:
+            json.dump({"format": FORMAT, **described}, file, indent=2)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def find_checkpoint(checkpoint: str | Path) -> Path:

@@ -20,7 +20,6 @@ from models.comparison.resume_file import ResumeFile, identity
 from models.data.folders import note_missing_classes
 from models.errors import ConfigError
 from models.evaluation.encode_files import prepare_for_inference
-from models.network.backbones import BACKBONES
 from models.network.latent_hash_net import LatentHashNet
 from models.reports import report
 
@@ -133,17 +132,16 @@ def encode_with(
     """Encode database and queries with a network.
 
     Raises:
-        ConfigError: the input size is too small for it.
+        ConfigError: it does not take the input size.
     """
     network, info = loaded
     if size is not None:
-        if size < (smallest := BACKBONES[info.backbone].min_image_size):
-            raise ConfigError(f"Image size {size}: {info.backbone} needs {smallest} pixels or more.")
         if info.quantisation is not None and size != network.preprocess.size:
             raise ConfigError(
                 f"Image size {size}: {info.name} is quantised and needs {network.preprocess.size} pixels."
             )
-        network.preprocess = replace(network.preprocess, size=size)
+        if size != network.preprocess.size:
+            network = network.with_preprocess(replace(network.preprocess, size=size))
     prepare_for_inference(network)
     database, queries = (
         encoded(some, network, info.fingerprint, keep, lambda *done: progress(f"{info.name}: encoding", *done))

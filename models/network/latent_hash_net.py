@@ -4,13 +4,16 @@ Lin, Yang, Hsiao, Chen: Deep Learning of Binary Hash Codes for Fast Image Retrie
 sections 3.1 and 3.2. Training needs class labels only; searching needs H (the code) and F7 (the fine ranking).
 """
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
 from models.checkpoint.info import FeatureNorm
 from models.errors import ConfigError
-from models.network.backbones import BACKBONES
 from models.network.preprocess import Preprocess
+from models.network.registry import find_backbone
+from models.network.weights_file import fit_weights, read_weights_file
 
 
 class LatentHashNet(nn.Module):
@@ -33,16 +36,13 @@ class LatentHashNet(nn.Module):
         super().__init__()
         if bits < 1 or bits % 8:
             raise ConfigError(f"{bits} bits: the number of bits must be a multiple of 8.")
-        if backbone not in BACKBONES:
-            raise ConfigError(f"Unknown backbone {backbone}. Choose one of {', '.join(BACKBONES)}.")
-        if preprocess.size < BACKBONES[backbone].min_image_size:
-            raise ConfigError(
-                f"Image size {preprocess.size}: {backbone} needs {BACKBONES[backbone].min_image_size} pixels or more."
-            )
+        layers = find_backbone(backbone, preprocess.size)
+        if preprocess.size < layers.min_image_size:
+            raise ConfigError(f"Image size {preprocess.size}: {backbone} needs {layers.min_image_size} pixels or more.")
         self.backbone_name, self.bits, self.classes = backbone, bits, classes
         self.preprocess, self.feature_norm = preprocess, feature_norm
-        self.feature_dim = BACKBONES[backbone].feature_dim
-        self.backbone = BACKBONES[backbone].build()
+        self.feature_dim = layers.feature_dim
+        self.backbone = layers.build()
         self.latent = nn.Linear(self.feature_dim, bits)
         # A network trained without labels has no F8.
         self.classifier = nn.Linear(bits, classes) if classes else nn.Identity()
@@ -50,12 +50,45 @@ class LatentHashNet(nn.Module):
         self.register_buffer("std", torch.tensor(preprocess.std).view(1, 3, 1, 1), persistent=False)
 
     def load_imagenet(self) -> None:
-        """Initialise the backbone from ImageNet weights (section 3.1).
+        """Initialise the backbone from its published weights, mostly ImageNet's (section 3.1).
 
         Raises:
             WeightsUnavailableError: they are neither installed nor downloadable.
         """
-        self.backbone.load_state_dict(BACKBONES[self.backbone_name].imagenet())
+        self.backbone.load_state_dict(find_backbone(self.backbone_name, self.preprocess.size).imagenet())
+
+    def load_weights_file(self, path: Path) -> None:
+        """Initialise the backbone from a file of weights.
+
+        Raises:
+            WeightsError: it cannot be read without running code, or does not fit the backbone.
+        """
+        self.load_backbone(read_weights_file(path), str(path))
+
+    def load_backbone(self, state: dict[str, Tensor], source: str) -> None:
+        """Initialise the backbone from weights of the same layers, also for another input size.
+
+        Args:
+            state: the weights.
+            source: where they come from, for messages.
+
+        Raises:
+            WeightsError: they do not fit.
+        """
+        layers = find_backbone(self.backbone_name, self.preprocess.size)
+        self.backbone.load_state_dict(fit_weights(layers, self.backbone, state, source))
+
+    def with_preprocess(self, preprocess: Preprocess) -> "LatentHashNet":
+        """Return a network with the same weights and another preprocessing, in evaluation mode.
+
+        Raises:
+            ConfigError: the backbone does not take its size.
+        """
+        other = LatentHashNet(self.backbone_name, self.bits, self.classes, preprocess, self.feature_norm)
+        other.load_backbone(self.backbone.state_dict(), self.backbone_name)
+        other.latent.load_state_dict(self.latent.state_dict())
+        other.classifier.load_state_dict(self.classifier.state_dict())
+        return other.eval()
 
     def features(self, images: Tensor) -> Tensor:
         """Compute raw F7 `(n, feature_dim)` of images `(n, *Preprocess.shape)` uint8: the mean over several views.

@@ -3,6 +3,7 @@
 import queue
 import sys
 import threading
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,12 +29,16 @@ class OpenVinoRuntime:
     F7 of an image does not depend on the batch; H may differ in its last bit. OpenVINO would use bf16 by default where
     the CPU supports it; the default here is f32, so that every machine computes the same codes.
 
+    The sums of a matrix product may depend on the number of its rows, and in transformers some products have a row for
+    each image. So images of networks with matrix products besides H run one by one, which costs these networks little.
+
     Raises:
         ConfigError: OpenVINO does not compute in this precision on this CPU.
     """
 
     def __init__(self, model: Any, precision: str = "f32") -> None:
         core, settings = import_openvino().Core(), {"INFERENCE_PRECISION_HINT": precision}
+        self._one_by_one = sum(op.get_type_name() == "MatMul" for op in model.get_ops()) > 1
         wide = core.compile_model(model, "CPU", settings | {"PERFORMANCE_HINT": "LATENCY"})
         if wide.get_property("INFERENCE_PRECISION_HINT") != getattr(import_openvino().Type, precision):
             raise ConfigError(f"OpenVINO does not compute in {precision} on this CPU.")
@@ -51,35 +56,41 @@ class OpenVinoRuntime:
 
     def __call__(self, pictures: Images) -> tuple[Floats, Floats]:
         """Run one batch on all cores: lowest latency, while no other batch is waiting."""
-        return _infer(self._wide, pictures)
+        return self._infer(self._wide, pictures)
 
     def on_one_core(self, pictures: Images) -> tuple[Floats, Floats]:
         """Run one batch on one core; up to `parallel_batches` calls run in parallel."""
-        return _infer(self._narrow, pictures)
+        return self._infer(self._narrow, pictures)
 
-
-def _infer(requests: "queue.SimpleQueue[Any]", pictures: Images) -> tuple[Floats, Floats]:
-    request = requests.get()
-    try:
-        results = request.infer([pictures])
-        return np.array(results[0]), np.array(results[1])
-    finally:
-        requests.put(request)
+    def _infer(self, requests: "queue.SimpleQueue[Any]", pictures: Images) -> tuple[Floats, Floats]:
+        parts = np.split(pictures, len(pictures)) if self._one_by_one else [pictures]
+        request = requests.get()
+        try:
+            # The results are views of buffers that the next call reuses.
+            outputs = [tuple(map(np.array, request.infer([part]).values())) for part in parts]
+        finally:
+            requests.put(request)
+        activations, features = (np.concatenate(arrays) for arrays in zip(*outputs, strict=True))
+        return activations, features
 
 
 def convert(network: "LatentHashNet") -> Any:
     """Convert a network to an OpenVINO model with a dynamic batch size."""
     import torch
+    from torch.jit._trace import TracerWarning
 
     from models.network.latent_hash_net import SearchHead
 
     shape = network.preprocess.shape
     openvino = import_openvino()
-    return openvino.convert_model(
-        SearchHead(network).eval(),
-        example_input=torch.zeros(2, *shape, dtype=torch.uint8),
-        input=[openvino.PartialShape([-1, *shape])],
-    )
+    with warnings.catch_warnings():
+        # Models of libraries check and branch on sizes, which are fixed here.
+        warnings.filterwarnings("ignore", category=TracerWarning)
+        return openvino.convert_model(
+            SearchHead(network).eval(),
+            example_input=torch.zeros(2, *shape, dtype=torch.uint8),
+            input=[openvino.PartialShape([-1, *shape])],
+        )
 
 
 def openvino_version() -> str:

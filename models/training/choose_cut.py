@@ -21,6 +21,7 @@ from models.network.cuts import CUTS, DEFAULT_CUT, Cut, with_cut
 from models.network.encode import encoder
 from models.network.latent_hash_net import LatentHashNet
 from models.network.preprocess import Preprocess
+from models.network.registry import is_from_library
 from models.training.config import TrainingConfig
 from models.training.devices import from_rank_zero
 from models.training.state import initial_network, settled_preprocess
@@ -65,13 +66,15 @@ def settle_cut(
 ) -> TrainingConfig:
     """Decide how images are cut: as in the interrupted run, as the user chose, or as is best on the training images.
 
-    Shards, whose images are not at hand as files, have the default, and so do networks that start at random: there is
-    no F7 to compare yet.
+    A library's backbone has the cut that its library publishes. Shards, whose images are not at hand as files, have the
+    default, and so do networks that start at random: there is no F7 to compare yet.
     """
     if recipe.image_cut is not None:
         return recipe
     if unfinished.exists():
         return replace(recipe, **settled_preprocess(unfinished))
+    if is_from_library(recipe.backbone):
+        return recipe
     if recipe.from_scratch:
         return replace(recipe, image_cut="stretch")
     if isinstance(source, Path) and shards_in(source):
@@ -84,7 +87,9 @@ def settle_cut(
 def leave_one_out(files: LabelledFiles, network: LatentHashNet, preprocess: Preprocess) -> NDArray[np.float64]:
     """Return precision@10 `(n,)` of each readable image as a query among the others, by F7 of unit length."""
     loaded = load_images(files, preprocess)
-    _, features = encoder(_reading(network, preprocess), len(loaded.labels))(loaded.images)
+    reading = network.with_preprocess(preprocess)
+    reading.feature_norm = "unit"
+    _, features = encoder(reading, len(loaded.labels))(loaded.images)
     return _precisions(features, loaded.labels)
 
 
@@ -94,10 +99,3 @@ def _precisions(features: Floats, labels: NDArray[np.int64]) -> NDArray[np.float
         distances[at] = np.inf  # an image is not its own neighbour
         found.append(precision_at(labels[rank(distances)[:NEIGHBOURS]] == labels[at], NEIGHBOURS))
     return np.array(found)
-
-
-def _reading(network: LatentHashNet, preprocess: Preprocess) -> LatentHashNet:
-    """Return a network with the same weights and another preprocessing, in evaluation mode."""
-    other = LatentHashNet(network.backbone_name, network.bits, 0, preprocess, "unit")
-    other.backbone.load_state_dict(network.backbone.state_dict())
-    return other.eval()

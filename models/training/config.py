@@ -1,9 +1,11 @@
 """Training configuration, stored in the checkpoint."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from models.network.cuts import Cut
 from models.network.preprocess import Colour
+from models.network.registry import find_backbone, is_from_library
 
 # The default number of epochs trains on about this many samples, whatever the size of the data set.
 TARGET_SAMPLES = 75_000
@@ -18,7 +20,7 @@ class TrainingConfig:
     """Training configuration; the defaults are good. `models/training/train.py` shows where each value is used.
 
     Attributes:
-        backbone: a key of `models.network.backbones.BACKBONES`.
+        backbone: a name of `models.network.registry.find_backbone`.
         bits: units in the latent layer H, a multiple of 8.
         size: input side of the network, in pixels.
         epochs: number of epochs; None for a number that suits the size of the data set.
@@ -34,10 +36,12 @@ class TrainingConfig:
         push: weight of the term that drives activations to 0 or 1 (SSDH, Yang et al. 2018, eq. 3).
         balance: weight of the term that makes half of an image's bits 1 (SSDH, eq. 4).
         patience: epochs without a better held-out accuracy until training stops early.
-        imagenet: initialise from ImageNet weights.
+        imagenet: initialise from published weights, mostly ImageNet's.
+        weights: initialise from this file of weights instead.
         start: initialise from this checkpoint instead, by name or path; with H and F8 if their shapes match.
         seed: random seed.
-        image_cut: a name of `models.training.cuts.CUTS`; None to choose the best on the training images.
+        image_cut: a name of `models.network.cuts.CUTS`; None for that of the backbone's library, or else to choose the
+            best on the training images.
         colour: whether colours are converted to sRGB (`Preprocess.colour`).
     """
 
@@ -59,6 +63,7 @@ class TrainingConfig:
     balance: float = 0.0
     patience: int = 10
     imagenet: bool = True
+    weights: str | None = None
     start: str | None = None
     seed: int = 0
     image_cut: Cut | None = None
@@ -67,7 +72,7 @@ class TrainingConfig:
     @property
     def from_scratch(self) -> bool:
         """Whether the backbone is initialised at random."""
-        return not self.imagenet and self.start is None
+        return not self.imagenet and self.start is None and self.weights is None
 
     @property
     def cut(self) -> int:
@@ -80,8 +85,21 @@ class TrainingConfig:
 
     @property
     def resize_ratio(self) -> float:
-        """Test size over crop size; 1 when training from scratch."""
-        return 1.0 if self.from_scratch else 1 + RESIZE_GAIN * (1 - self.least_area)
+        """Test size over crop size; 1 when training from scratch, and for backbones that take one size only."""
+        if self.from_scratch or find_backbone(self.backbone, self.size).fixed_size:
+            return 1.0
+        return 1 + RESIZE_GAIN * (1 - self.least_area)
+
+
+def training_config(options: dict[str, Any]) -> TrainingConfig:
+    """Return a configuration with these values; a library's backbone has the size of its published weights by default.
+
+    Raises:
+        ConfigError: the backbone is unknown.
+    """
+    backbone = options.get("backbone", TrainingConfig.backbone)
+    own = {"size": find_backbone(backbone).preprocess.size} if is_from_library(backbone) else {}
+    return TrainingConfig(**(own | options))
 
 
 def epochs_for(recipe: TrainingConfig, images: int) -> int:

@@ -18,11 +18,13 @@ from models.data.dataset import LabelledFiles, read_splits, read_unlabelled
 from models.data.folders import TRAIN
 from models.errors import DatasetError
 from models.evaluation.encode_files import encode_files, prepare_for_inference
-from models.network.backbones import BACKBONES, new_preprocess
-from models.network.cuts import DEFAULT_CUT, Cut
+from models.network.cuts import Cut
 from models.network.latent_hash_net import LatentHashNet
+from models.network.registry import find_backbone, is_from_library, new_preprocess
 from models.training.choose_cut import choose_cut
-from models.training.itq import itq, lsh
+from models.training.itq import itq, lsh, require_enough
+from models.training.requirements import FIT_BYTES_PER_WEIGHT, require_space
+from models.training.start import describe_start, load_start, require_one_start
 
 Method = Literal["itq", "lsh"]
 
@@ -31,8 +33,9 @@ Method = Literal["itq", "lsh"]
 class FitConfig:
     """Configuration of fitting H without labels, on at most `most` randomly chosen images.
 
-    Without `size`, the backbone's is used. Without `image_cut`, the best cut by the names of the images' folders is
-    chosen, or else the default.
+    Without `size`, the backbone's is used. Without `image_cut`, a library's backbone has its own; for others the best
+    cut by the names of the images' folders is chosen, or else the default. F7 comes from the file `weights`, from
+    published weights if `imagenet`, or else from random ones.
     """
 
     backbone: str = "efficientnet_lite0"
@@ -42,6 +45,8 @@ class FitConfig:
     most: int = 5000
     seed: int = 0
     image_cut: Cut | None = None
+    imagenet: bool = True
+    weights: str | None = None
 
 
 def fit(
@@ -61,14 +66,21 @@ def fit(
         note: called with a message for every unreadable file, and for what is left out.
 
     Raises:
-        DatasetError: there are no images, or too few.
-        WeightsUnavailableError: the backbone's ImageNet weights are neither installed nor downloadable.
+        DatasetError: there are no images, too few, or no space for the checkpoint.
+        ConfigError: the backbone is unknown, or does not take the size.
+        WeightsUnavailableError: the backbone's weights are neither installed nor downloadable.
+        WeightsError: the file of weights cannot be used.
     """
+    require_one_start(recipe.weights, None, published=recipe.imagenet)
     files = read_unlabelled(folder, recipe.most, recipe.seed)
-    network = imagenet_network(recipe)
-    if recipe.image_cut is None and (labelled := labelled_files(folder)) is not None:
+    network = new_network(recipe)
+    if recipe.method == "itq":
+        require_enough(len(files), network.feature_dim, recipe.bits)
+    require_space(out, FIT_BYTES_PER_WEIGHT * sum(weight.numel() for weight in network.parameters()))
+    own_cut = recipe.image_cut is not None or is_from_library(recipe.backbone)
+    if not own_cut and (labelled := labelled_files(folder)) is not None:
         recipe = replace(recipe, image_cut=choose_cut(labelled, network, note))
-        network = imagenet_network(recipe)
+        network = new_network(recipe)
     encoded = encode_files(files, prepare_for_inference(network), None, report)
     for line in files.notes:
         note(line)
@@ -78,22 +90,24 @@ def fit(
         raise DatasetError(f"{folder} contains only one readable image. Fitting needs two or more.")
     set_latent(network.cpu(), encoded.features, recipe)
     recipe = replace(recipe, size=network.preprocess.size)
-    about = {"fit": vars(recipe), "pictures": len(encoded.paths)}
+    about = {"fit": vars(recipe), "pictures": len(encoded.paths), **describe_start(network, recipe.weights)}
     described = checkpoint.describe(network, out.name, ())
     similarity = calibrate_on_files(network, files, labelled=False)
     return checkpoint.save(network, replace(described, similarity=similarity, training=about), out.parent)
 
 
-def imagenet_network(recipe: FitConfig) -> LatentHashNet:
-    """Create a network with ImageNet weights and a random H.
+def new_network(recipe: FitConfig) -> LatentHashNet:
+    """Create a network with the configured weights and a random H.
 
     Raises:
+        ConfigError: the backbone is unknown, or does not take the size.
         WeightsUnavailableError: the weights are neither installed nor downloadable.
+        WeightsError: the file of weights cannot be used.
     """
-    size = recipe.size or BACKBONES[recipe.backbone].preprocess.size
-    preprocess = new_preprocess(recipe.backbone, size, recipe.image_cut or DEFAULT_CUT)
-    network = LatentHashNet(recipe.backbone, recipe.bits, 0, preprocess)
-    network.load_imagenet()
+    size = recipe.size or find_backbone(recipe.backbone).preprocess.size
+    torch.manual_seed(recipe.seed)
+    network = LatentHashNet(recipe.backbone, recipe.bits, 0, new_preprocess(recipe.backbone, size, recipe.image_cut))
+    load_start(network, recipe.weights, published=recipe.imagenet)
     return network
 
 

@@ -30,15 +30,24 @@ def itq(features: Floats, bits: int, seed: int = 0) -> Hyperplanes:
         DatasetError: there are too few features for this number of bits.
     """
     count, dim = features.shape
-    if dim < bits:
-        raise DatasetError(f"{bits} bits exceed the {dim} floats of F7. Use fewer bits, or lsh.")
-    if count <= bits:
-        raise DatasetError(f"{bits} bits need more than {bits} images, not {count}. Use fewer bits, or lsh.")
+    require_enough(count, dim, bits)
     mean = features.mean(axis=0, dtype=np.float64)
     centred = features - mean
     _, axes = np.linalg.eigh(centred.T @ centred / count)
     axes = axes[:, ::-1][:, :bits]
     return _hyperplanes((axes @ _rotation(centred @ axes, seed)).T, mean, centred)
+
+
+def require_enough(count: int, dim: int, bits: int) -> None:
+    """Check that ITQ can compute this number of hyperplanes.
+
+    Raises:
+        DatasetError: F7 has fewer floats, or there are too few images.
+    """
+    if dim < bits:
+        raise DatasetError(f"{bits} bits exceed the {dim} floats of F7. Use fewer bits, or lsh.")
+    if count <= bits:
+        raise DatasetError(f"{bits} bits need more than {bits} images, not {count}. Use fewer bits, or lsh.")
 
 
 def lsh(features: Floats, bits: int, seed: int = 0) -> Hyperplanes:

@@ -5,17 +5,23 @@ import shutil
 from pathlib import Path
 
 from models.errors import ConfigError, DatasetError
-from models.network.backbones import BACKBONES
+from models.network.registry import find_backbone
 from models.training.config import TrainingConfig
+
+# The checkpoint's float16 weights, and as much as a margin.
+FIT_BYTES_PER_WEIGHT = 4
+# Saved state: weights, averages, best weights and momentum as float32; plus the checkpoint's float16 weights.
+TRAIN_BYTES_PER_WEIGHT = 18
 
 
 def require_size(recipe: TrainingConfig) -> None:
-    """Check before decoding that the backbone accepts the size of the training crops.
+    """Check before decoding that there is such a backbone, and that it accepts the sizes of images and training crops.
 
     Raises:
-        ConfigError: they are too small.
+        ConfigError: there is none, or they are too small.
     """
-    smallest = BACKBONES[recipe.backbone].min_image_size if recipe.backbone in BACKBONES else 0
+    smallest = find_backbone(recipe.backbone, recipe.size).min_image_size
+    find_backbone(recipe.backbone, recipe.cut)
     if recipe.cut < smallest:
         raise ConfigError(
             f"Image size {recipe.size}: crops have {recipe.cut} pixels, and {recipe.backbone} needs {smallest}. "
@@ -26,8 +32,12 @@ def require_size(recipe: TrainingConfig) -> None:
 def require_space(out: Path, needed: int) -> None:
     """Check before the work that the output folder is writable and has space.
 
+    Args:
+        out: path of the new checkpoint.
+        needed: bytes of the checkpoint, and of the training state if there is one.
+
     Raises:
-        DatasetError: there is not enough space for the checkpoint and the training state.
+        DatasetError: it is not writable, or has less space.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -36,5 +46,5 @@ def require_space(out: Path, needed: int) -> None:
         raise DatasetError(f"{out.parent} is not writable: {error}") from error
     if free < needed:
         raise DatasetError(
-            f"{out.parent} has {free:,} bytes free, but training needs {needed:,}. Free space, or change --out."
+            f"{out.parent} has {free:,} bytes free, but {out.name} needs {needed:,}. Free space, or change --out."
         )

@@ -18,11 +18,11 @@ from torch.optim.swa_utils import AveragedModel
 
 from models.checkpoint.files import load
 from models.errors import CheckpointError
-from models.network.backbones import new_preprocess
-from models.network.cuts import DEFAULT_CUT
 from models.network.latent_hash_net import LatentHashNet
+from models.network.registry import new_preprocess
 from models.training.config import TrainingConfig
 from models.training.devices import average, average_number
+from models.training.start import load_start
 
 Tensors = dict[str, Tensor]
 # What runs did whose saved recipe lacks these fields.
@@ -71,10 +71,11 @@ class TrainingState:
 
 
 def create_state(recipe: TrainingConfig, classes: tuple[str, ...], device: torch.device) -> TrainingState:
-    """Create network and optimiser, initialised from a checkpoint, ImageNet weights or at random.
+    """Create network and optimiser, initialised as `initial_network` is.
 
     Raises:
         CheckpointError: the checkpoint to initialise from cannot be used.
+        WeightsError: the file of weights cannot be used.
     """
     network = initial_network(recipe, classes)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # a documented call of Module.to that torch's stubs do not declare
@@ -84,22 +85,23 @@ def create_state(recipe: TrainingConfig, classes: tuple[str, ...], device: torch
 
 
 def initial_network(recipe: TrainingConfig, classes: tuple[str, ...]) -> LatentHashNet:
-    """Create a network, initialised from a checkpoint, ImageNet weights or at random.
+    """Create a network, initialised from a checkpoint, a file of weights, published weights or at random.
 
     Raises:
         CheckpointError: the checkpoint to initialise from cannot be used.
+        WeightsError: the file of weights cannot be used.
     """
     torch.manual_seed(recipe.seed)
     network = LatentHashNet(
         recipe.backbone,
         recipe.bits,
         len(classes),
-        new_preprocess(recipe.backbone, recipe.size, recipe.image_cut or DEFAULT_CUT, recipe.colour),
+        new_preprocess(recipe.backbone, recipe.size, recipe.image_cut, recipe.colour),
     )
     if recipe.start is not None:
         _init_from_checkpoint(network, classes, recipe.start)
-    elif recipe.imagenet:
-        network.load_imagenet()
+    else:
+        load_start(network, recipe.weights, published=recipe.imagenet)
     return network
 
 
@@ -118,11 +120,12 @@ def parameter_groups(network: LatentHashNet, recipe: TrainingConfig) -> list[dic
 
 
 def frozen_stages(network: LatentHashNet, recipe: TrainingConfig) -> list[nn.Module]:
-    """List the modules that are not trained: the stem and the first stages of EfficientNet."""
-    if recipe.from_scratch or not recipe.frozen or not recipe.backbone.startswith("efficientnet_lite"):
-        return []
+    """List the modules that are not trained: the stem and the first stages of timm's EfficientNets and MobileNets."""
     backbone: Any = network.backbone
-    return [backbone.conv_stem, backbone.bn1, *backbone.blocks[: recipe.frozen]]
+    stem = [getattr(backbone, name, None) for name in ("conv_stem", "bn1")]
+    if recipe.from_scratch or not recipe.frozen or None in stem:
+        return []
+    return [*stem, *backbone.blocks[: recipe.frozen]]
 
 
 def eval_mode_modules(network: LatentHashNet, recipe: TrainingConfig) -> list[nn.Module]:
@@ -141,7 +144,11 @@ def trainable_parameters(network: LatentHashNet) -> list[tuple[str, nn.Parameter
 
 
 def save_state(state: TrainingState, path: Path, recipe: TrainingConfig, data: dict[str, Any]) -> None:
-    """Write the training state atomically; `data` identifies the training data."""
+    """Write the training state atomically; `data` identifies the training data.
+
+    Raises:
+        CheckpointError: it cannot be written; the last saved state is kept.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     momentum = {
         name: state.optimizer.state[parameter]["momentum_buffer"]
@@ -157,8 +164,15 @@ def save_state(state: TrainingState, path: Path, recipe: TrainingConfig, data: d
     position = {"step": state.step, "total_loss": state.total_loss}
     about = {"recipe": asdict(recipe), "data": data, "history": state.history} | position
     temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary, {"about": json.dumps(about)})
-    temporary.replace(path)
+    try:
+        save_file(tensors, temporary, {"about": json.dumps(about)})
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"The training state {path} could not be written: {error}. Free space, and run the same command again to "
+            "continue from the last saved state."
+        ) from error
 
 
 def load_state(state: TrainingState, path: Path, recipe: TrainingConfig, data: dict[str, Any]) -> None:
@@ -213,7 +227,7 @@ def _init_from_checkpoint(network: LatentHashNet, classes: tuple[str, ...], star
         raise CheckpointError(
             f"{info.name} has the backbone {other.backbone_name}. Use --backbone {info.backbone} to start from it."
         )
-    network.backbone.load_state_dict(other.backbone.state_dict())
+    network.load_backbone(other.backbone.state_dict(), info.name)
     if info.bits == network.bits:
         network.latent.load_state_dict(other.latent.state_dict())
         if info.classes == classes:

