@@ -56,10 +56,10 @@ class InvalidExamplesError(LookalikeError):
 
 
 class NotFoundError(LookalikeError):
-    """No entry of the catalogue has the given id."""
+    """No entry of the catalogue, or of another `place`, has the given id."""
 
-    def __init__(self, what: str, identifier: int | str) -> None:
-        super().__init__(f"There is no {what} {identifier} in the catalogue.")
+    def __init__(self, what: str, identifier: int | str, place: str = "the catalogue") -> None:
+        super().__init__(f"There is no {what} {identifier} in {place}.")
         self.what = what
         self.identifier = identifier
 

@@ -4,16 +4,16 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
-from functools import cache, partial
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
@@ -35,11 +35,10 @@ from app.api.middleware.lifespan_errors import LifespanErrorMiddleware
 from app.api.middleware.request_id import HEADER as REQUEST_ID
 from app.api.middleware.request_log import RequestLogMiddleware
 from app.api.openapi import extend_openapi
-from app.api.paths import RootPathDep
+from app.api.pages import add_pages
 from app.api.problems import add_exception_handlers
 from app.api.routes import bulk, duplicates, export, facets, images, index, jobs, quality, search, session, system
-from app.api.routes.operations import keys, tasks
-from app.api.web_files import WebFiles
+from app.api.routes.operations import keys, tasks, training
 from app.bootstrap import Service, open_service
 from app.common.memory import usable_memory
 from app.demo.fill import fill_if_empty
@@ -53,7 +52,7 @@ from app.observability.tracing import open_tracing
 from app.settings import Settings
 from app.startup import supervision as startup
 from app.tasks.runner import TaskRunner
-from models.training.allocator import share_arenas
+from models.allocator import share_arenas
 
 if TYPE_CHECKING:
     # OpenTelemetry is an optional dependency.
@@ -67,16 +66,23 @@ DECODE_STOP_GRACE_S = 3.0
 MEMORY_DIVISOR = 8
 # Threads that read image files for downloads.
 FILE_THREADS = 16
-WEB_DIR = Path(__file__).parent / "web"
 # Modules of endpoints, in the order of the API docs. `export` is before `images`: `/images/{id}` matches its path too.
-ROUTES = (search, index, jobs, bulk, export, images, facets, duplicates, quality, system, session, keys, tasks)
-# Web pages: HTML files in `WEB_DIR`, by path.
-PAGES = {"/": "index.html", "/operations": "operations/operations.html", "/docs": "docs/docs.html"}
-PAGE_POLICY = (
-    "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+ROUTES = (
+    search,
+    index,
+    jobs,
+    bulk,
+    export,
+    images,
+    facets,
+    duplicates,
+    quality,
+    system,
+    session,
+    keys,
+    tasks,
+    training,
 )
-# Swagger UI sets styles of elements.
-DOCS_POLICY = f"{PAGE_POLICY}; style-src 'self' 'unsafe-inline'"
 DESCRIPTION = """
 Search a catalogue of images by visual similarity, in milliseconds.
 
@@ -259,28 +265,3 @@ def add_cors(app: FastAPI, origins: Sequence[str]) -> None:
         allow_headers=["Authorization", "Content-Type", REQUEST_ID],
         expose_headers=[REQUEST_ID],
     )
-
-
-def add_pages(app: FastAPI) -> None:
-    """Serve the web pages, with their URLs below the root path, and their files."""
-    files = web_files()
-    app.mount("/web", files, name="web")
-    for path, name in PAGES.items():
-        policy = DOCS_POLICY if path == "/docs" else PAGE_POLICY
-        app.get(path, include_in_schema=False)(page_endpoint(files, name, policy))
-
-
-@cache
-def web_files() -> WebFiles:
-    """Return the files of the web pages, which stay the same while this process runs."""
-    return WebFiles(WEB_DIR)
-
-
-def page_endpoint(files: WebFiles, name: str, policy: str) -> Callable[..., Awaitable[Response]]:
-    """Return the endpoint of a web page with a content security policy."""
-
-    async def page(request: Request, root_path: RootPathDep) -> Response:
-        headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache"}
-        return files.page(name, root_path).response(request.headers, headers)
-
-    return page

@@ -50,9 +50,7 @@ class Settings(BaseSettings):
         "auto", description="`text`, or `json`: one object per line. `auto`: text on a terminal, JSON elsewhere."
     )
 
-    data_dir: Path = Field(
-        Path("data"), description="Folder for the embedded database, vectors, and originals and thumbnails."
-    )
+    data_dir: Path = Field(Path("data"), description="Folder for the embedded database, vectors, and image files.")
     storage_url: str | None = Field(
         None,
         description="Bucket for originals and thumbnails, such as `s3://bucket/prefix`; needs "
@@ -103,6 +101,7 @@ class Settings(BaseSettings):
         description="Cache folder for models converted for this machine, which takes seconds. It may be shared and "
         "deleted. Default: `networks` in the data folder.",
     )
+    training_dir: Path | None = Field(None, description="Folder of training runs. Default: `runs` in the data folder.")
     decode_workers: int | None = Field(
         None, gt=0, description="Processes that decode images, of all workers together. Default: one per core."
     )

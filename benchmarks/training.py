@@ -21,14 +21,15 @@ from PIL import Image
 
 from benchmarks.measure import memory_of
 from benchmarks.options import PAPERS_SIZE
+from models.allocator import keep_freed_memory
 from models.data.make_shards import add_member
 from models.data.shards import CLASSES
 from models.data.training_data import read
-from models.training.allocator import keep_freed_memory
 from models.training.config import TrainingConfig, epochs_for
 from models.training.devices import pick_device, process_group
+from models.training.progress import TrainingProgress
 from models.training.state import create_state
-from models.training.train import TrainingProgress, run_epoch
+from models.training.train import run_epoch
 
 CLASS_COUNT, IMAGES_PER_CLASS, IMAGES_PER_SHARD = 116, 40, 4000
 # Steps before the measurement: threads start, caches fill, memory is allocated.

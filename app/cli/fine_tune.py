@@ -28,8 +28,11 @@ class _TrainingSet:
     model: str
 
 
-def fine_tune_on_catalogue(out: Path, options: dict[str, Any], train: Train) -> None:
-    """Train on the catalogue's labels, compare with the model in use, and print the result and the next step."""
+def fine_tune_on_catalogue(out: Path, options: dict[str, Any], products: str | None, train: Train) -> None:
+    """Train on the catalogue's labels, compare with the model in use, and print the result and the next step.
+
+    `products` is the metadata field that is equal for images of one product.
+    """
     from app.catalogue.storage.factory import open_storage
     from app.quality.fine_tune import training_options, training_splits
     from app.quality.labelled import load_selection, save_selection
@@ -41,7 +44,7 @@ def fine_tune_on_catalogue(out: Path, options: dict[str, Any], train: Train) -> 
     if not selection.exists():
         refuse_finished(out)
     resuming = unfinished.exists() and selection.exists()
-    data = _load_training_set(settings, out, load_selection(selection) if resuming else None)
+    data = _load_training_set(settings, out, products, load_selection(selection) if resuming else None)
     read = open_storage(settings.storage_url, settings.data_dir).read
     source = training_splits(data.labelled, read)
     save_selection(data.labelled, selection)
@@ -57,7 +60,7 @@ def fine_tune_on_catalogue(out: Path, options: dict[str, Any], train: Train) -> 
         console().print("Keep the model that the catalogue uses.")
 
 
-def _load_training_set(settings: Settings, out: Path, resumed: "Labelled | None") -> _TrainingSet:
+def _load_training_set(settings: Settings, out: Path, products: str | None, resumed: "Labelled | None") -> _TrainingSet:
     """Read the labelled images, unless a run is `resumed` with its own, and print which labels are left out."""
     from app.bootstrap import open_database
     from app.catalogue import index_versions
@@ -67,7 +70,7 @@ def _load_training_set(settings: Settings, out: Path, resumed: "Labelled | None"
     with open_database(settings) as database, database.snapshot() as session:
         if index_versions.is_checkpoint_used(session, Path(f"{out}.json")):
             fail(f"{out} is a model that the catalogue uses or can switch back to. Choose another path with --out.")
-        labelled, warnings = (resumed, []) if resumed else drop_rare_labels(read_labelled(session))
+        labelled, warnings = (resumed, []) if resumed else drop_rare_labels(read_labelled(session, products))
         model = index_versions.select_model(session, None)
     for warning in warnings:
         console().print(warning)

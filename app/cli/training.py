@@ -9,10 +9,11 @@ from rich.table import Table
 
 from app.cli.output_guard import refuse_finished
 from app.cli.terminal import console, exit_on_error, fail, progress_bar, progress_counter
+from app.cli.training_source import Labels, Products, open_source
 
 if TYPE_CHECKING:
     from models.data.dataset import Splits
-    from models.training.train import TrainingProgress
+    from models.training.progress import TrainingProgress
 
 
 class Method(StrEnum):
@@ -35,7 +36,7 @@ def train(
     folder: Annotated[
         Path | None,
         typer.Argument(
-            help="DIR/CLASS/FILE, DIR/train/CLASS/FILE and DIR/test/CLASS/FILE, or shards from `make-shards`."
+            help="DIR/CLASS/FILE, DIR/train/CLASS/FILE and DIR/test/CLASS/FILE, shards from `make-shards`, or a table."
         ),
     ] = None,
     catalogue: Annotated[
@@ -85,8 +86,13 @@ def train(
         typer.Option(help="How images become squares. Default: the best on a sample of the training images."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
+    labels: Labels = None,
+    products: Products = None,
 ) -> None:
-    """Fine-tune a model on labelled images. Run an interrupted command again to continue it."""
+    """Fine-tune a model on labelled images. Run an interrupted command again to continue it.
+
+    A first model, OUT-head, is usable within minutes.
+    """
     options: dict[str, Any] = {
         "backbone": backbone,
         "bits": bits,
@@ -107,16 +113,18 @@ def train(
     }
     chosen = {name: value for name, value in options.items() if value is not None}
     if (folder is None) != catalogue:
-        fail("Give either a folder of labelled images or --catalogue.")
+        fail("Give either a folder of labelled images, or a table of them, or --catalogue.")
     with exit_on_error():
         if folder is not None:
             refuse_finished(out)
-            _run(folder, out, chosen)
+            _run(open_source(folder, labels, products), out, chosen)
             console().print(f"Use it with LOOKALIKE_MODEL={out}.json", soft_wrap=True)
         else:
             from app.cli.fine_tune import fine_tune_on_catalogue
 
-            fine_tune_on_catalogue(out, chosen, _run)
+            if labels is not None:
+                fail("--labels names columns of a table. Images of the catalogue have one label.")
+            fine_tune_on_catalogue(out, chosen, products, _run)
 
 
 def _run(source: "Path | Splits", out: Path, options: dict[str, Any]) -> None:
@@ -129,14 +137,21 @@ def _run(source: "Path | Splits", out: Path, options: dict[str, Any]) -> None:
 
         def report(progress: "TrainingProgress") -> None:
             done = (progress.epoch - 1) * progress.steps + progress.step
-            if progress.accuracy is None:
+            if not progress.epoch:
+                bar.update(task, total=progress.steps, completed=progress.step, description="features of images")
+            elif progress.accuracy is None:
                 description = f"epoch {progress.epoch}, loss {progress.loss:.3f}"
                 bar.update(task, total=progress.epochs * progress.steps, completed=done, description=description)
             else:
-                bar.console.print(f"epoch {progress.epoch}: accuracy {progress.accuracy:.3f} on held-out images")
+                precision = progress.precision["hds"]
+                found = f"precision@10 {precision:.3f}, accuracy {progress.accuracy:.3f} on held-out images"
+                bar.console.print(f"epoch {progress.epoch}: {found}", soft_wrap=True)
+
+        def note(line: str) -> None:
+            bar.console.print(line, soft_wrap=True)
 
         try:
-            info = run(source, out, training_config(options), report, bar.console.print)
+            info = run(source, out, training_config(options), report, note)
         except KeyboardInterrupt:
             fail("Stopped. Run the same command again to continue from the last saved state.")
     console().print(f"{out}.safetensors, fingerprint {info.fingerprint}.", soft_wrap=True)

@@ -26,6 +26,7 @@ OWN_SEGMENTS = frozenset(
         "static-offline-docs",
         "stats",
         "tasks",
+        "training",
         "trash",
         "web",
     }

@@ -80,7 +80,7 @@ def current_encodings(
     present = np.flatnonzero(np.isin(ids, content.entries.ids))
     at = at[present]
     encodings = ModelEncodings(content.entries.codes[at], content.features(vectors, at), pool or network.pool)
-    return CurrentEncodings(Labelled(tuple(sample.pairs[row] for row in present)), encodings)
+    return CurrentEncodings(labelled.only([sample.pairs[row] for row in present]), encodings)
 
 
 def compare_with_current(
@@ -114,4 +114,4 @@ def _sample(labelled: Labelled, seed: int) -> Labelled:
     for part, size in ((labelled.held_out(), _MAX_QUERIES), (labelled.trained_on(), _MAX_DATABASE)):
         rows = np.sort(rng.permutation(len(part))[:size])
         pairs += [part.pairs[row] for row in rows]
-    return Labelled(tuple(pairs))
+    return labelled.only(pairs)

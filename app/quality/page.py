@@ -32,7 +32,12 @@ def page(found: dict[str, Any]) -> str:
         **found,
         min_correlation=MIN_CORRELATION,
         plots={"pools": _pools_plot(found), "bits": bits_plot(found["codes"]["ones"])},
-        tables={"pools": _pools_table(found), "labels": _labels_table(found["labels"])},
+        tables={
+            "pools": _pools_table(found),
+            "labels": _labels_table(found["labels"]),
+            "confused": _confused_table(found["confused"]),
+            "suspects": _suspects_table(found["suspects"], found["k"]),
+        },
     )
 
 
@@ -69,3 +74,13 @@ def _labels_table(labels: list[dict[str, Any]]) -> Table:
         for row in labels
     ]
     return head, rows
+
+
+def _confused_table(confused: list[dict[str, Any]]) -> Table:
+    rows = [[f"{one['label']} → {one['other']}", f"{one['images']:,} of {one['of']:,}"] for one in confused]
+    return ["label → nearest label", "queries"], rows
+
+
+def _suspects_table(suspects: list[dict[str, Any]], k: int) -> Table:
+    rows = [[str(one["id"]), one["label"], one["suggested"], f"{one['votes']} of {k}"] for one in suspects]
+    return ["picture", "its label", "probably", "neighbours"], rows

@@ -22,6 +22,7 @@ from app.quality.neighbours import exact_neighbours
 from app.quality.pools import SearchResults, measure_times, pool_sizes, search_all, wider_pool
 from app.search.local.index import LocalIndex
 from models.checkpoint.info import CheckpointInfo
+from models.evaluation.label_errors import find_confusions, find_suspects
 from models.network.latent_layer import LatentLayer
 
 MIN_IMAGES = 20
@@ -89,6 +90,7 @@ def measure(
         "lost": _lost(results, pool, wider_pool(pool, len(whole) - 1)),
         "precision": _precision(results, pool) if labelled else None,
         "labels": _by_label(whole, query_rows, results, pool),
+        **_label_errors(whole, query_rows, exact.rows),
         "adapted": latent is not None,
         "adaptation": adaptation,
         "advice": asdict(recommend_pool(by_pool, pool, labelled if network.classes else 0, len(whole) - 1)),
@@ -138,6 +140,29 @@ def _by_label(
         for label in np.unique(labels[labels != NO_LABEL])
     ]
     return sorted(rows, key=_badness)[:_MAX_LABELS]
+
+
+def _label_errors(content: CatalogueContent, query_rows: NDArray[np.int64], rows: NDArray[np.int64]) -> dict[str, Any]:
+    """Return the queries whose label is probably wrong, and the labels that are confused, by their neighbours."""
+    own, of_neighbours = content.labels[query_rows], content.labels[rows]
+    sizes = np.bincount(content.labels[content.labels != NO_LABEL], minlength=len(content.names))
+    ids, names = content.entries.ids, content.names
+    return {
+        "suspects": [
+            {
+                "id": int(ids[query_rows[one.query]]),
+                "label": names[one.label],
+                "suggested": names[one.suggested],
+                "votes": one.votes,
+                "neighbours": ids[rows[one.query]].tolist(),
+            }
+            for one in find_suspects(own, of_neighbours, sizes)
+        ],
+        "confused": [
+            {"label": names[one.label], "other": names[one.other], "images": one.images, "of": one.of}
+            for one in find_confusions(own, of_neighbours)
+        ],
+    }
 
 
 def _badness(row: dict[str, Any]) -> tuple[float, float, str]:

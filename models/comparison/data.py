@@ -13,14 +13,9 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.dataset import (
-    HELD_OUT,
-    LabelledFiles,
-    read_splits,
-    read_unlabelled,
-    split_files,
-)
+from models.data.dataset import LabelledFiles, read_splits, read_unlabelled
 from models.data.folders import TEST, TRAIN, VALIDATION, FolderNotes, subfolders
+from models.data.held_out import HELD_OUT, split_files
 from models.errors import DatasetError, ModelError
 from models.evaluation import metrics
 from models.evaluation.encode_files import encode_files

@@ -31,10 +31,34 @@ pi_heif.register_heif_opener()
 
 # Pillow's names of the formats of ISO image files. Both of its decoders take some files of the other format.
 _ISO_FORMATS: dict[Codec | None, list[str]] = {"av1": ["AVIF"], "hevc": ["HEIF"]}
-# Share of each class held out from a data set without a validation split, and maximum size of the held-out set.
-HELD_OUT, MAX_HELD_OUT = 0.1, 2000
 # Maximum share of memory for the images of one split.
 MEMORY_FRACTION = 0.25
+
+
+@dataclass(frozen=True)
+class LabelColumns:
+    """Several labels of each image, such as category and colour.
+
+    Attributes:
+        names: of the columns; the first is the one that searches are measured by.
+        classes: names of the values of each column.
+        targets: `(n, columns)` int64, indexes into the column's classes; −1 where the value is missing.
+    """
+
+    names: tuple[str, ...]
+    classes: tuple[tuple[str, ...], ...]
+    targets: NDArray[np.int64]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of values of each column."""
+        return tuple(map(len, self.classes))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of F8's units: one part for each column, whose name stands before the values of further columns."""
+        further = zip(self.names[1:], self.classes[1:], strict=True)
+        return (*self.classes[0], *(f"{name}: {value}" for name, values in further for value in values))
 
 
 @dataclass(frozen=True)
@@ -47,6 +71,8 @@ class LabelledFiles:
         labels: `(n,)` int64, indexes into `classes`.
         read: returns an image's bytes by its path; reads files by default.
         notes: what the user should know about the folder, such as what is left out.
+        products: `(n,)` int64, equal for images of one product; None if unknown.
+        columns: all labels of the images if there are several; the first column is `labels`.
     """
 
     classes: tuple[str, ...]
@@ -54,6 +80,8 @@ class LabelledFiles:
     labels: NDArray[np.int64]
     read: Callable[[Path], bytes] = Path.read_bytes
     notes: tuple[str, ...] = ()
+    products: NDArray[np.int64] | None = None
+    columns: LabelColumns | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -61,14 +89,18 @@ class LabelledFiles:
     def checksum(self) -> int:
         """Return a checksum of file names and labels, independent of the folder's location."""
         names = [(path.parent.name, path.name) for path in self.paths]
-        return zlib.crc32(repr((names, self.labels.tolist())).encode())
+        further = [self.columns.targets.tolist()] if self.columns else []
+        return zlib.crc32(repr((names, self.labels.tolist(), *further)).encode())
 
     def subset(self, indices: NDArray[np.int64]) -> "LabelledFiles":
         """Return the files at these positions."""
-        return replace(self, paths=tuple(self.paths[i] for i in indices), labels=self.labels[indices])
+        products = None if self.products is None else self.products[indices]
+        columns = self.columns and replace(self.columns, targets=self.columns.targets[indices])
+        paths = tuple(self.paths[i] for i in indices)
+        return replace(self, paths=paths, labels=self.labels[indices], products=products, columns=columns)
 
 
-# Images `(b, side, side, 3)` uint8 and their labels `(b,)` int64.
+# Images `(b, side, side, 3)` uint8 and their labels `(b,)` int64, or `(b, columns)` with several columns of labels.
 Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
 # The splits of a data set by name: `train`, and optionally `validation` and `test`.
 Splits = Mapping[str, LabelledFiles]
@@ -104,28 +136,6 @@ def read_unlabelled(folder: Path, most: int, seed: int) -> LabelledFiles:
         raise DatasetError(f"{folder} contains no images.")
     files = LabelledFiles(("",), tuple(paths), np.zeros(len(paths), np.int64), notes=notes.lines())
     return files.subset(np.sort(np.random.default_rng(seed).permutation(len(paths))[:most]))
-
-
-def split_files(files: LabelledFiles, share: float, seed: int) -> tuple[LabelledFiles, LabelledFiles]:
-    """Hold out a share of every class; return (rest, held out)."""
-    rest, held = split_indices(files.labels, share, seed)
-    return files.subset(rest), files.subset(held)
-
-
-def split_indices(labels: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Hold out a share of every class, at least one of each class with two; return positions (rest, held out).
-
-    Large sets hold out a smaller share, because held-out images are not trained on.
-    """
-    share = min(share, MAX_HELD_OUT / max(len(labels), 1))
-    rng = np.random.default_rng(seed)
-    held: list[int] = []
-    for label in range(int(labels.max(initial=-1)) + 1):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        held.extend(members[: max(round(len(members) * share), 1) if len(members) > 1 else 0].tolist())
-    chosen = np.zeros(len(labels), dtype=bool)
-    chosen[held] = True
-    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
 def open_rgb(path: Path, read: Callable[[Path], bytes] = Path.read_bytes, colour: Colour = "srgb") -> Image.Image:
@@ -174,11 +184,13 @@ class LoadedImages:
         images: `(n, side, side, 3)` uint8.
         labels: `(n,)` int64.
         unreadable: files that were left out.
+        targets: all labels `(n, columns)` if there are several columns; the first is `labels`.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     unreadable: tuple[Path, ...]
+    targets: NDArray[np.int64] | None = None
 
     @property
     def replaced(self) -> int:
@@ -195,12 +207,14 @@ class LoadedImages:
 
     def stream(self, parts: Iterable[NDArray[np.int64]]) -> Iterator[Batch]:
         """Yield batches of images by lists of positions."""
-        return ((self.images[rows], self.labels[rows]) for rows in parts)
+        labels = self.labels if self.targets is None else self.targets
+        return ((self.images[rows], labels[rows]) for rows in parts)
 
     def sample(self, count: int, seed: int) -> "LoadedImages":
         """Return at most `count` images, in random order."""
         chosen = np.random.default_rng(seed).permutation(len(self.labels))[:count]
-        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+        targets = None if self.targets is None else self.targets[chosen]
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen], targets=targets)
 
     def resized(self, size: int) -> "LoadedImages":
         """Return the images resized to `(size, size)`."""
@@ -234,7 +248,8 @@ def load_images(
         progress(position + 1)
     if images is None:
         raise DatasetError(f"None of the {len(files)} files is a readable image.")
-    return LoadedImages(images[: len(kept)], files.labels[kept], tuple(unreadable))
+    targets = files.columns.targets[kept] if files.columns else None
+    return LoadedImages(images[: len(kept)], files.labels[kept], tuple(unreadable), targets)
 
 
 def available_memory(limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:

@@ -1,7 +1,7 @@
 """Training data: images in memory or in shards, the held-out set, and augmented batches."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,18 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.data.augment import apply_augmentations, draw_augmentations
-from models.data.dataset import (
-    HELD_OUT,
-    Batch,
-    LabelledFiles,
-    LoadedImages,
-    Splits,
-    load_images,
-    read_splits,
-    split_files,
-    split_indices,
-)
+from models.data.dataset import Batch, LabelledFiles, LoadedImages, Splits, load_images, read_splits
 from models.data.folders import TRAIN, VALIDATION, note_missing_classes
+from models.data.held_out import HELD_OUT, single_product_classes, split_indices
 from models.data.shard_index import read_index
 from models.data.shards import Shards, read_class_names, shards_in
 from models.errors import ConfigError, DatasetError
@@ -67,11 +58,13 @@ class TrainingData:
     """Training set, held-out set, and warnings about them.
 
     Attributes:
-        classes: names, in the order of the labels.
+        classes: names of F8's units, in the order of the labels; with several columns of labels, all of them.
         training: images to train on.
         held_out: images to evaluate on.
         warnings: problems in the data, as messages for the user.
         files: checksum of the files that the held-out share was taken from; None with a validation split.
+        held_out_files: positions of the held-out images in these files; None with a validation split.
+        columns: the columns of labels if there are several: name and number of values.
     """
 
     classes: tuple[str, ...]
@@ -79,6 +72,18 @@ class TrainingData:
     held_out: LoadedImages
     warnings: tuple[str, ...]
     files: int | None = None
+    held_out_files: tuple[int, ...] | None = None
+    columns: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def column_sizes(self) -> tuple[int, ...]:
+        """Number of values of each column of labels; empty for a single one."""
+        return tuple(size for _, size in self.columns)
+
+    @property
+    def measured_classes(self) -> int:
+        """Number of values of the first column, which is measured; its units in F8 come first."""
+        return self.columns[0][1] if self.columns else len(self.classes)
 
     def identity(self) -> dict[str, Any]:
         """Return what identifies this data: classes, numbers of images, and checksums."""
@@ -90,23 +95,31 @@ class TrainingData:
         }
 
 
-def read(source: Path | Splits, recipe: TrainingConfig) -> TrainingData:
+def read(source: Path | Splits, recipe: TrainingConfig, name: str = "This data set") -> TrainingData:
     """Read training data; `validation` is held out, or a tenth of `train` without such a split.
+
+    Args:
+        source: a folder, or files by split.
+        recipe: the configuration.
+        name: what errors call the files.
 
     Raises:
         DatasetError: the data cannot be trained on.
     """
     if isinstance(source, Path) and shards_in(source):
         return read_shards(source, recipe)
-    splits, name = (read_splits(source), source) if isinstance(source, Path) else (source, "This data set")
+    splits, name = (read_splits(source), str(source)) if isinstance(source, Path) else (source, name)
     files = splits[TRAIN]
     if len(files.classes) == 1:
         raise DatasetError(f"{name} has one class, {files.classes[0]}. Training needs two or more.")
-    training, held_out = (
-        (files, splits[VALIDATION]) if VALIDATION in splits else split_files(files, HELD_OUT, recipe.seed)
-    )
+    held: NDArray[np.int64] | None = None
+    if VALIDATION in splits:
+        training, held_out = files, splits[VALIDATION]
+    else:
+        rest, held = split_indices(files.labels, HELD_OUT, recipe.seed, files.products)
+        training, held_out = files.subset(rest), files.subset(held)
     if not len(held_out):
-        raise DatasetError(f"{name} has one image of each class. Training needs two or more, to hold one out.")
+        raise DatasetError(f"{name} has one {_unit(files)} of each class. Training needs two or more, to hold one out.")
     # Training images are decoded slightly larger than the network's input, as a margin for cropping.
     loaded = load_images(training, input_at(recipe, round(recipe.cut * 1.25)))
     held_out_images = load_images(held_out, input_at(recipe, recipe.size))
@@ -118,8 +131,11 @@ def read(source: Path | Splits, recipe: TrainingConfig) -> TrainingData:
         *warnings(files, (*loaded.unreadable, *held_out_images.unreadable)),
         *note_missing_classes(files.classes, present),
     )
-    source_checksum = None if VALIDATION in splits else files.checksum()
-    return TrainingData(files.classes, loaded, held_out_images, problems, source_checksum)
+    found = TrainingData(files.classes, loaded, held_out_images, problems)
+    if files.columns:
+        columns = tuple(zip(files.columns.names, files.columns.sizes, strict=True))
+        found = replace(found, classes=files.columns.outputs, columns=columns)
+    return found if held is None else replace(found, files=files.checksum(), held_out_files=tuple(held.tolist()))
 
 
 def read_shards(folder: Path, recipe: TrainingConfig) -> TrainingData:
@@ -156,10 +172,17 @@ def warnings(files: LabelledFiles, unreadable: tuple[Path, ...]) -> tuple[str, .
     """Return warnings about labelled files."""
     counts = np.bincount(files.labels, minlength=len(files.classes))
     single = [name for name, count in zip(files.classes, counts, strict=True) if count == 1]
+    alike = [name for name in single_product_classes(files) if name not in single]
     found = [f"{path} is not a readable image and is skipped." for path in unreadable]
     if single:
         found.append(f"Classes with only one image, of which none is held out: {', '.join(single)}.")
+    if alike:
+        found.append(f"Classes with images of one product only, of which none is held out: {', '.join(alike)}.")
     return tuple(found)
+
+
+def _unit(files: LabelledFiles) -> str:
+    return "product" if np.bincount(files.labels).max(initial=0) > 1 else "image"
 
 
 def step_seed(recipe: TrainingConfig, epoch: int, step: int = 0) -> int:

@@ -18,11 +18,13 @@ import torch
 
 from models.checkpoint.files import load
 from models.checkpoint.info import CheckpointInfo, FeatureNorm
-from models.data.dataset import HELD_OUT, LabelledFiles, read_splits, split_files
+from models.data.dataset import LabelledFiles, read_splits
 from models.data.folders import TEST, TRAIN, VALIDATION, note_missing_classes, same_name
+from models.data.held_out import HELD_OUT, split_files
 from models.errors import DatasetError, ModelError, WeightsUnavailableError
 from models.evaluation import metrics
 from models.evaluation.encode_files import Encoded, encode_files, prepare_for_inference
+from models.evaluation.label_report import measure_labels
 from models.evaluation.search import retrieval, samples
 from models.network.latent_hash_net import LatentHashNet
 from models.reports import report
@@ -87,7 +89,8 @@ def evaluate(
         "data": {**data(folder, database_files, database, queries), "queries_from": origin, "pool": pool},
         "seconds": {"encoding": encoded - begun, "total": time.monotonic() - begun},
     }
-    report.write(found, samples(queries, database, info.feature_norm, pool), out)
+    found["labels"], pictures = measure_labels(queries, database, database_files.classes, folder)
+    report.write(found, samples(queries, database, info.feature_norm, pool), out, pictures)
     return found
 
 
@@ -95,7 +98,7 @@ def split_queries(folder: Path, info: CheckpointInfo) -> tuple[LabelledFiles, La
     """Return database, queries and the origin of the queries.
 
     Queries are the split `test` or `validation` if there is one. Otherwise a share of every class: `held out` if these
-    are the training files (the same share as in training), else `drawn` at random.
+    are the training files (the images that training held out), else `drawn` at random.
 
     Raises:
         DatasetError: there is nothing to search, or no query.
@@ -107,6 +110,10 @@ def split_queries(folder: Path, info: CheckpointInfo) -> tuple[LabelledFiles, La
     files, seed = splits[TRAIN], info.training.get("recipe", {}).get("seed", 0)
     # Training holds out the same share with the same seed. Other files may have been in the training data.
     origin = "held out" if info.training.get("files") == files.checksum() else "drawn"
+    held = info.training.get("held_out") if origin == "held out" else None
+    if held is not None:
+        is_held = np.isin(np.arange(len(files)), held)
+        return files.subset(np.flatnonzero(~is_held)), files.subset(np.flatnonzero(is_held)), origin
     database, queries = split_files(files, HELD_OUT, seed)
     if not len(queries):
         raise DatasetError(
@@ -148,6 +155,8 @@ def classification(
     """Return the accuracy of F8 on the queries, or the reason why there is none."""
     # Checkpoints of earlier versions have the names as their folders were written.
     known = list(map(same_name, info.classes))
+    # Of several columns of labels, the first is the one that searches are measured by.
+    known = known[: next(iter(info.training.get("columns", {}).values()), len(known))]
     if set(classes) != set(known):
         odd = sorted(set(classes) ^ set(known))
         shown = ", ".join(odd[:6]) + (f" and {len(odd) - 6} more" if len(odd) > 6 else "")  # noqa: PLR2004 - a line's worth

@@ -23,13 +23,14 @@ _MEANINGS = {
 }
 
 
-def page(found: dict[str, Any], drawn: dict[str, str], sheets: dict[str, bytes]) -> str:
+def page(found: dict[str, Any], drawn: dict[str, str], sheets: dict[str, bytes], suspects: bytes | None = None) -> str:
     """Render the page.
 
     Args:
         found: content of `metrics.json`.
         drawn: SVG by name: `precision`, `recall`, `bits`.
         sheets: WebP by mode.
+        suspects: WebP of images whose label is probably wrong; None without any.
     """
     modes, unseen = found["modes"], found["unseen"]
     tables = {
@@ -37,14 +38,17 @@ def page(found: dict[str, Any], drawn: dict[str, str], sheets: dict[str, bytes])
         "recall": _recall_table(modes),
         "norms": _norms_table(found["feature_norm"]),
     }
+    if (labels := found.get("labels")) is not None:
+        tables |= {"confused": _confused_table(labels["confused"]), "suspects": _suspects_table(labels)}
     if unseen is not None:
         tables["unseen"] = _modes_table(unseen["modes"])
     return render(
         "models.reports",
         "evaluation.html",
-        **found,
+        **{"labels": None, **found},
         k=_at_ten(modes["hds"]),
-        labels=LABELS,
+        names=LABELS,
+        suspects=base64.b64encode(suspects).decode() if suspects else None,
         meanings=_MEANINGS,
         origin=_QUERY_ORIGINS[found["data"]["queries_from"]],
         plots=drawn,
@@ -85,6 +89,19 @@ def _norms_table(norms: dict[str, Any]) -> Table:
         for norm in ("raw", "unit")
     ]
     return head, rows
+
+
+def _confused_table(confused: list[dict[str, Any]]) -> Table:
+    rows = [[f"{one['label']} → {one['other']}", f"{one['images']:,} of {one['of']:,}"] for one in confused]
+    return ["label → nearest label", "pictures"], rows
+
+
+def _suspects_table(labels: dict[str, Any]) -> Table:
+    rows = [
+        [one["file"], one["label"], one["suggested"], f"{one['votes']} of {labels['neighbours']}"]
+        for one in labels["suspects"]
+    ]
+    return ["picture", "its label", "probably", "neighbours"], rows
 
 
 def _at_ten(found: dict[str, Any]) -> str:

@@ -32,8 +32,14 @@ def require_writable(out: Path) -> None:
         raise ModelError(f"{out} is not writable: {error.strerror or error}.") from error
 
 
-def write(found: dict[str, Any], samples: list[Sample], out: Path) -> None:
+def write(found: dict[str, Any], samples: list[Sample], out: Path, suspects: list[Sample] | None = None) -> None:
     """Write all files into `out`, replacing those of an earlier evaluation.
+
+    Args:
+        found: content of `metrics.json`.
+        samples: results of sample queries.
+        out: the folder.
+        suspects: images whose label is probably wrong, with their neighbours.
 
     Raises:
         ModelError: a file cannot be written.
@@ -46,8 +52,13 @@ def write(found: dict[str, Any], samples: list[Sample], out: Path) -> None:
     sheets = {mode: sheet(samples, mode) for mode in found["modes"]}
     files = {f"{name}.svg": svg.encode() for name, svg in drawn.items()}
     files |= {f"results_{mode}.webp": image for mode, image in sheets.items()}
+    labels = sheet(suspects, "suspects") if suspects else None
+    # An earlier evaluation's sheet would show other images.
+    (out / "labels.webp").unlink(missing_ok=True)
+    if labels:
+        files["labels.webp"] = labels
     files["metrics.json"] = (json.dumps(found, indent=2, allow_nan=False) + "\n").encode()
-    files["report.html"] = page(found, drawn, sheets).encode()
+    files["report.html"] = page(found, drawn, sheets, labels).encode()
     write_files(files, out)
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.dataset import HELD_OUT, LabelledFiles, Splits, load_images, read_splits, split_files
+from models.data.dataset import LabelledFiles, Splits, load_images, read_splits
 from models.data.folders import TRAIN, VALIDATION
+from models.data.held_out import HELD_OUT, split_files
 from models.data.shards import shards_in
 from models.evaluation.metrics import precision_at, rank, squared_distances
 from models.network.codes import Floats
@@ -24,7 +25,8 @@ from models.network.preprocess import Preprocess
 from models.network.registry import is_from_library
 from models.training.config import TrainingConfig
 from models.training.devices import from_rank_zero
-from models.training.state import initial_network, settled_preprocess
+from models.training.start import initial_network
+from models.training.state import settled_preprocess
 
 # Images to compare on, at least and at most, and neighbours that count.
 MIN_SAMPLE, MAX_SAMPLE, NEIGHBOURS = 100, 1000, 10

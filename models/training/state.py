@@ -1,14 +1,13 @@
 """Training state: creation, and saving and resuming an interrupted run.
 
-The whole state is saved as safetensors after every epoch, and within long epochs after a number of steps, so that the
-same command resumes the run.
+It is saved as safetensors after every epoch, and in long ones after some steps, so that the same command resumes.
 """
 
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,13 +15,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from models.checkpoint.files import load
 from models.errors import CheckpointError
 from models.network.latent_hash_net import LatentHashNet
-from models.network.registry import new_preprocess
 from models.training.config import TrainingConfig
 from models.training.devices import average, average_number
-from models.training.start import load_start
+from models.training.start import initial_network
 
 Tensors = dict[str, Tensor]
 # What runs did whose saved recipe lacks these fields.
@@ -34,29 +31,70 @@ class TrainingState:
     """Network, averaged weights, optimiser, best averaged weights so far, and position in the epoch.
 
     Attributes:
+        best: the weights with the best precision on held-out images, of the head or after an epoch.
+        head: held-out scores of the head on frozen F7; empty before it is trained, and without one.
+        history: loss and held-out scores of each completed epoch.
         step: completed steps of the current epoch.
         total_loss: the sum of their losses.
+        columns: number of F8's units of each column of labels; empty for a single column.
     """
 
     network: LatentHashNet
     averaged: AveragedModel
     optimizer: torch.optim.SGD
     best: Tensors = field(default_factory=dict)
+    head: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     step: int = 0
     total_loss: float = 0.0
+    columns: tuple[int, ...] = ()
 
     @property
     def epoch(self) -> int:
         """Number of completed epochs."""
         return len(self.history)
 
-    def end_epoch(self, loss: float, accuracy: float) -> None:
+    @property
+    def position(self) -> tuple[int, int]:
+        """Completed epochs, and steps of the current one; −1, 0 for a run that has not begun."""
+        return (self.epoch, self.step) if self.head or self.history or self.step else (-1, 0)
+
+    @property
+    def best_scores(self) -> dict[str, float]:
+        """The scores of the best weights."""
+        scores = self.ranked_scores
+        past = ([self.head] if self.head else []) + self.history
+        return past[len(scores) - 1 - scores[::-1].index(max(scores))]
+
+    @property
+    def ranked_scores(self) -> list[float]:
+        """What the best weights are chosen by, of the head, if there is one, and of every epoch.
+
+        It is the precision@10 of HDS. Runs that versions before 0.9 started have the accuracy of F8 alone.
+        """
+        measure = "hds" if all("hds" in past for past in self.history) else "accuracy"
+        return [past[measure] for past in ([self.head] if self.head else []) + self.history]
+
+    @property
+    def averaged_network(self) -> LatentHashNet:
+        """The network with the averaged weights."""
+        return cast("LatentHashNet", self.averaged.module)
+
+    def end_head(self, scores: dict[str, float]) -> None:
+        """Record the trained head, from which averaging and fine-tuning start."""
+        self.head = scores
+        self.averaged.module.load_state_dict(self.network.state_dict())
+        self._keep()
+
+    def end_epoch(self, loss: float, scores: dict[str, float]) -> None:
         """Record an epoch, and keep its weights if none is better; of equal ones the last wins."""
-        if accuracy >= max((past["accuracy"] for past in self.history), default=0.0):
-            self.best = {name: value.clone() for name, value in self.averaged.module.state_dict().items()}
-        self.history.append({"loss": loss, "accuracy": accuracy})
+        self.history.append({"loss": loss, **scores})
         self.step, self.total_loss = 0, 0.0
+        if self.ranked_scores[-1] >= max(self.ranked_scores):
+            self._keep()
+
+    def _keep(self) -> None:
+        self.best = {name: value.clone() for name, value in self.averaged.module.state_dict().items()}
 
     def sync_buffers(self) -> None:
         """Average over all processes what each accumulates on its own: norm statistics and losses."""
@@ -64,13 +102,15 @@ class TrainingState:
         self.total_loss = average_number(self.total_loss, next(self.network.parameters()).device)
 
     def is_finished(self, epochs: int, patience: int) -> bool:
-        """Whether all epochs are done, or accuracy stopped improving."""
-        scores = [past["accuracy"] for past in self.history]
+        """Whether all epochs are done, or the score stopped improving."""
+        scores = self.ranked_scores
         since_best = scores[::-1].index(max(scores)) if scores else 0
-        return len(scores) >= epochs or since_best >= patience
+        return self.epoch >= epochs or since_best >= patience
 
 
-def create_state(recipe: TrainingConfig, classes: tuple[str, ...], device: torch.device) -> TrainingState:
+def create_state(
+    recipe: TrainingConfig, classes: tuple[str, ...], device: torch.device, columns: tuple[int, ...] = ()
+) -> TrainingState:
     """Create network and optimiser, initialised as `initial_network` is.
 
     Raises:
@@ -81,28 +121,7 @@ def create_state(recipe: TrainingConfig, classes: tuple[str, ...], device: torch
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # a documented call of Module.to that torch's stubs do not declare
     averaged = AveragedModel(network, multi_avg_fn=_moving_average(recipe.average), use_buffers=True)
     groups = parameter_groups(network, recipe)
-    return TrainingState(network, averaged, torch.optim.SGD(groups, momentum=recipe.momentum))
-
-
-def initial_network(recipe: TrainingConfig, classes: tuple[str, ...]) -> LatentHashNet:
-    """Create a network, initialised from a checkpoint, a file of weights, published weights or at random.
-
-    Raises:
-        CheckpointError: the checkpoint to initialise from cannot be used.
-        WeightsError: the file of weights cannot be used.
-    """
-    torch.manual_seed(recipe.seed)
-    network = LatentHashNet(
-        recipe.backbone,
-        recipe.bits,
-        len(classes),
-        new_preprocess(recipe.backbone, recipe.size, recipe.image_cut, recipe.colour),
-    )
-    if recipe.start is not None:
-        _init_from_checkpoint(network, classes, recipe.start)
-    else:
-        load_start(network, recipe.weights, published=recipe.imagenet)
-    return network
+    return TrainingState(network, averaged, torch.optim.SGD(groups, momentum=recipe.momentum), columns=columns)
 
 
 def parameter_groups(network: LatentHashNet, recipe: TrainingConfig) -> list[dict[str, Any]]:
@@ -153,6 +172,7 @@ def save_state(state: TrainingState, path: Path, recipe: TrainingConfig, data: d
     momentum = {
         name: state.optimizer.state[parameter]["momentum_buffer"]
         for name, parameter in trainable_parameters(state.network)
+        if parameter in state.optimizer.state  # not before the first step
     }
     parts = {
         "network": state.network.state_dict(),
@@ -161,7 +181,7 @@ def save_state(state: TrainingState, path: Path, recipe: TrainingConfig, data: d
         "momentum": momentum,
     }
     tensors = {f"{part}/{name}": value.contiguous() for part, named in parts.items() for name, value in named.items()}
-    position = {"step": state.step, "total_loss": state.total_loss}
+    position = {"step": state.step, "total_loss": state.total_loss, "head": state.head}
     about = {"recipe": asdict(recipe), "data": data, "history": state.history} | position
     temporary = path.with_suffix(".tmp")
     try:
@@ -195,10 +215,12 @@ def load_state(state: TrainingState, path: Path, recipe: TrainingConfig, data: d
     state.averaged.load_state_dict(parts["averaged"])
     device = next(state.network.parameters()).device
     for name, parameter in trainable_parameters(state.network):
-        state.optimizer.state[parameter]["momentum_buffer"] = parts["momentum"][name].to(device)
+        if name in parts["momentum"]:
+            state.optimizer.state[parameter]["momentum_buffer"] = parts["momentum"][name].to(device)
     state.best, state.history = parts["best"], about["history"]
     # Older versions saved after whole epochs only, without these fields.
     state.step, state.total_loss = about.get("step", 0), about.get("total_loss", 0.0)
+    state.head = about.get("head", {})
 
 
 def settled_preprocess(path: Path) -> dict[str, Any]:
@@ -213,25 +235,6 @@ def settled_preprocess(path: Path) -> dict[str, Any]:
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}). Delete it to start again.") from error
     return {name: saved.get(name, older) for name, older in _OLDER.items()}
-
-
-def _init_from_checkpoint(network: LatentHashNet, classes: tuple[str, ...], start: str) -> None:
-    """Copy a checkpoint's backbone, H if it has the same number of bits, and F8 if the classes match too."""
-    other, info = load(start)
-    if info.quantisation is not None:
-        raise CheckpointError(
-            f"{info.name} is quantised ({info.precision}) and has no weights to train. Start from "
-            f"{info.quantisation.source}, which it was made from."
-        )
-    if other.backbone_name != network.backbone_name:
-        raise CheckpointError(
-            f"{info.name} has the backbone {other.backbone_name}. Use --backbone {info.backbone} to start from it."
-        )
-    network.load_backbone(other.backbone.state_dict(), info.name)
-    if info.bits == network.bits:
-        network.latent.load_state_dict(other.latent.state_dict())
-        if info.classes == classes:
-            network.classifier.load_state_dict(other.classifier.state_dict())
 
 
 def _same_recipe(saved: dict[str, Any], recipe: TrainingConfig) -> bool:

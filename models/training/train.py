@@ -9,80 +9,48 @@ warm-up and cosine rates, label smoothing, averaged weights and frozen early lay
 """
 
 import argparse
-import json
+import copy
 import math
-import zlib
+import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from models.allocator import keep_freed_memory
 from models.checkpoint import files as checkpoint
-from models.checkpoint.calibrate import calibrate_on_images
-from models.checkpoint.info import CheckpointInfo, FeatureNorm
-from models.data.dataset import LoadedImages, Splits
-from models.data.training_data import ImageSource, TrainingData, batches, read, step_seed
-from models.errors import DatasetError
-from models.evaluation.metrics import accuracy, retrieval
+from models.checkpoint.info import CheckpointInfo
+from models.data.dataset import Splits, read_splits
+from models.data.shards import shards_in
+from models.data.training_data import ImageSource, TrainingData, batches, read, read_shards, step_seed
 from models.network.cuts import CUTS
-from models.network.encode import encoder
-from models.network.latent_hash_net import LatentHashNet
 from models.network.registry import find_backbone
-from models.training.allocator import keep_freed_memory
 from models.training.choose_cut import settle_cut
 from models.training.config import TrainingConfig, epochs_for, training_config
-from models.training.devices import autocast, average, equal_on_all_ranks, pick_device, process_group
+from models.training.devices import autocast, average, from_rank_zero, pick_device, process_group, rank_and_world_size
+from models.training.finish import describe_trained
+from models.training.head import train_head
 from models.training.losses import loss
-from models.training.requirements import TRAIN_BYTES_PER_WEIGHT, require_size, require_space
-from models.training.start import describe_start, require_one_start
-from models.training.state import (
-    TrainingState,
-    create_state,
-    eval_mode_modules,
-    initial_network,
-    load_state,
-    save_state,
-)
+from models.training.measure import MONITORED, epoch_scores
+from models.training.near_copies import with_products
+from models.training.progress import MODES, NoLog, Report, TrainingLog, TrainingProgress, report_to_both, silent
+from models.training.requirements import Cost, RunFiles, require_same_start, require_size, require_space, space_needed
+from models.training.start import initial_network, require_one_start
+from models.training.state import TrainingState, create_state, eval_mode_modules, load_state, save_state
 
 # Steps between saves of the state within an epoch.
 SAVE_INTERVAL = 1000
-# Images to compare norms of F7 and pools on, without encoding a large set again.
-EVALUATION_DATABASE_SIZE = 5000
-# A small pool ranks better where codes rank better than F7; of equal ones the larger wins.
-POOLS = (1000, 300, 100, 30)
+# Steps that are timed before the work.
+TIMED_STEPS = 2
 
 # Flushes every line, also if standard output is a file.
 say = partial(print, flush=True)
 
-
-@dataclass(frozen=True)
-class TrainingProgress:
-    """Progress of training: `step` of `steps` in `epoch` of `epochs`; accuracy only at the end of an epoch."""
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    accuracy: float | None = None
-
-
-NORMS: tuple[FeatureNorm, ...] = ("raw", "unit")
-RankingChoice = tuple[FeatureNorm, int]
-Measured = dict[str, dict[str, float]]
-Report = Callable[[TrainingProgress], None]
 Note = Callable[[str], None]
 Save = Callable[[], None]
-
-
-def silent(_progress: TrainingProgress) -> None:
-    """Discard progress."""
 
 
 def ignore(_note: str) -> None:
@@ -98,70 +66,152 @@ def train(
 ) -> CheckpointInfo:
     """Train on labelled images and write the checkpoint `out` (a path without suffix).
 
+    A network with pretrained weights first gets a head on frozen F7, which is written as the checkpoint `OUT-head`.
+
     Args:
         source: `DIR/CLASS/FILE` or `DIR/SPLIT/CLASS/FILE`, or files by split.
         out: path of the new checkpoint.
         recipe: configuration.
         report: called after every step.
-        note: called with every warning about the data, before training.
+        note: called with every warning about the data, what the training takes, and the head's checkpoint.
 
     Raises:
         ConfigError: the backbone is unknown, or does not take the size.
-        DatasetError: the data cannot be trained on, or there is no space for the checkpoint.
+        DatasetError: the data cannot be trained on, or there is no space.
         WeightsError: the file of weights cannot be used.
-        CheckpointError: an interrupted run at `out` has another recipe.
+        CheckpointError: an interrupted run at `out` has another recipe, or the checkpoint of its head exists.
     """
     require_one_start(recipe.weights, recipe.start, published=recipe.imagenet)
     require_size(recipe)
     keep_freed_memory()
+    files = RunFiles(out)
     with process_group() as (rank, _):
-        report, note = (report, note) if rank == 0 else (silent, ignore)
-        unfinished = out.with_name(f"{out.name}.unfinished.safetensors")
+        files.require_new()
         # Before images are decoded: there are weights, they fit, and there is space for them.
-        weights = sum(weight.numel() for weight in initial_network(recipe, ()).parameters())
-        require_space(out, TRAIN_BYTES_PER_WEIGHT * weights)
-        recipe = settle_cut(source, recipe, unfinished, note)
-        data = read(source, recipe)
-        for warning in data.warnings:
-            note(warning)
-        state = create_state(recipe, data.classes, pick_device())
-        identity = data.identity()
-        load_state(state, unfinished, recipe, identity)
-        require_same_start(state, identity)
-        save = partial(save_state, state, unfinished, recipe, identity) if rank == 0 else skip_save
-        run_epochs(state, data, recipe, report, save)
-        if more := data.training.replaced:
-            note(f"{more} images were not readable, and others were used in their place.")
-        info = build_info(state, data, recipe, out)
-        if rank == 0:
-            info = checkpoint.save(state.network, info, out.parent)
-            unfinished.unlink(missing_ok=True)
+        require_space(out, space_needed(initial_network(recipe, ())))
+        report, note = (report, note) if rank == 0 else (silent, ignore)
+        recipe, data = prepare(source, recipe, files, report, note)
+        state, save = open_state(data, recipe, files)
+        log = TrainingLog(files.log, recipe.batch, state.position) if rank == 0 else NoLog()
+        with log:
+            report = report_to_both(log, report)
+            note(str(cost_of_rest(state, data, recipe)))
+            if not (state.head or state.history or state.step or recipe.from_scratch):
+                start_with_head(state, data, recipe, files, report, note, save)
+            run_epochs(state, data, recipe, report, save)
+            if more := data.training.replaced:
+                note(f"{more} images were not readable, and others were used in their place.")
+            if state.best_scores is state.head:
+                note(f"No epoch was better on held-out images than the head: {out} is the same network.")
+            info = finish(state, data, recipe, files)
+            log.done(state.epoch, state.best_scores)
         return info
 
 
-def require_same_start(state: TrainingState, identity: dict[str, Any]) -> None:
-    """Check that all processes have the same data and start at the same position.
+def prepare(
+    source: Path | Splits, recipe: TrainingConfig, files: RunFiles, report: Report, note: Note
+) -> tuple[TrainingConfig, TrainingData]:
+    """Find the images of one product, choose the cut, and read the images; return the settled configuration too."""
+    if not (isinstance(source, Path) and shards_in(source)):
+        name = source if isinstance(source, Path) else "This data set"
+        splits = read_splits(source) if isinstance(source, Path) else source
+        splits = with_products(splits, files, lambda done, of: report(TrainingProgress(0, 0, done, of, 0.0)), note)
+        recipe = settle_cut(splits, recipe, files.unfinished, note)
+        data = read(splits, recipe, str(name))
+    else:
+        recipe = settle_cut(source, recipe, files.unfinished, note)
+        data = read_shards(source, recipe)
+    for warning in data.warnings:
+        note(warning)
+    return recipe, data
 
-    Raises:
-        DatasetError: they do not.
+
+def open_state(data: TrainingData, recipe: TrainingConfig, files: RunFiles) -> tuple[TrainingState, Save]:
+    """Create the state or restore that of an interrupted run; return it and the function that saves it.
+
+    A run that was interrupted before the head's checkpoint was complete begins again.
     """
-    device = next(state.network.parameters()).device
-    position = zlib.crc32(json.dumps([identity, state.history, state.step]).encode())
-    if not equal_on_all_ranks(position, device):
-        raise DatasetError(
-            "The processes have different images, or different unfinished runs. Give each host the same data set, "
-            "and set --out to a folder that all of them share."
-        )
+    state = create_state(recipe, data.classes, pick_device(), data.column_sizes)
+    identity = data.identity()
+    load_state(state, files.unfinished, recipe, identity)
+    if state.head and not state.epoch + state.step and not files.head_is_finished:
+        state = create_state(recipe, data.classes, pick_device(), data.column_sizes)
+    require_same_start(state, identity)
+    rank, _ = rank_and_world_size()
+    return state, partial(save_state, state, files.unfinished, recipe, identity) if rank == 0 else skip_save
+
+
+def finish(state: TrainingState, data: TrainingData, recipe: TrainingConfig, files: RunFiles) -> CheckpointInfo:
+    """Write the checkpoint with the best weights, and remove the state; only rank 0 writes."""
+    state.network.load_state_dict(state.best)
+    summary = {"held_out_accuracy": state.best_scores["accuracy"], "head": state.head, "history": state.history}
+    info = describe_trained(state.network, files.out.name, data, recipe, summary)
+    if rank_and_world_size()[0]:
+        return info
+    info = checkpoint.save(state.network, info, files.out.parent)
+    files.remove_unfinished()
+    return info
+
+
+def start_with_head(
+    state: TrainingState,
+    data: TrainingData,
+    recipe: TrainingConfig,
+    files: RunFiles,
+    report: Report,
+    note: Note,
+    save: Save,
+) -> None:
+    """Train the head, save the state, then write the head's checkpoint."""
+    epochs = epochs_for(recipe, len(data.training.labels))
+    head = train_head(
+        state, data, recipe, files.head.name, lambda done, of: report(TrainingProgress(0, epochs, done, of, 0.0))
+    )
+    save()
+    if not rank_and_world_size()[0]:
+        checkpoint.save(state.network, head.info, files.out.parent)
+    note(f"Usable now: {files.head}.json. {head}")
+    report(TrainingProgress(0, epochs, 1, 1, 0.0, head.scores["accuracy"], precision=head.precision))
+
+
+def cost_of_rest(state: TrainingState, data: TrainingData, recipe: TrainingConfig) -> Cost:
+    """Time a few steps on a copy of the state, and return what the rest of the run takes."""
+    epochs, steps = epochs_for(recipe, len(data.training.labels)), steps_per_epoch(data.training, recipe)
+    trial = copy.deepcopy(state)
+    trial.network.train()
+    times = [time.perf_counter()]
+    for images, labels in islice(batches(data.training, recipe, 0), TIMED_STEPS + 1):
+        train_step(trial, images, labels, recipe)
+        times.append(time.perf_counter())
+    # The first step allocates memory.
+    seconds = (times[-1] - times[1]) / max(len(times) - 2, 1) if len(times) > 2 else times[-1] - times[0]  # noqa: PLR2004
+    measured = MONITORED + len(data.held_out.labels)
+    left = 0 if state.is_finished(epochs, recipe.patience) else epochs - state.epoch
+    return Cost(left, steps, seconds, recipe.batch, measured, space_needed(state.network))
+
+
+def steps_per_epoch(images: ImageSource, recipe: TrainingConfig) -> int:
+    """Return the number of whole batches of an epoch, at least one."""
+    return max(len(images.labels) // recipe.batch, 1)
 
 
 def run_epochs(state: TrainingState, data: TrainingData, recipe: TrainingConfig, report: Report, save: Save) -> None:
     """Train until all epochs are done or early stopping; `save` is called wherever a run can resume."""
     epochs = epochs_for(recipe, len(data.training.labels))
+    if state.is_finished(epochs, recipe.patience):
+        return
+    database = data.training.sample(MONITORED, recipe.seed).resized(recipe.size)
     while not state.is_finished(epochs, recipe.patience):
         mean_loss = run_epoch(state, data.training, recipe, epochs, report, save)
-        state.end_epoch(mean_loss, accuracy(logits(state, data.held_out.images), data.held_out.labels))
+        found = from_rank_zero(
+            lambda: epoch_scores(state.averaged_network, data.held_out, database, data.measured_classes)
+        )
+        state.end_epoch(mean_loss, found)
         save()
-        report(TrainingProgress(state.epoch, epochs, 0, 0, mean_loss, state.history[-1]["accuracy"]))
+        steps = steps_per_epoch(data.training, recipe)
+        precision, rate = {mode: found[mode] for mode in MODES}, learning_rate(state.epoch / epochs, recipe)
+        measured = TrainingProgress(state.epoch, epochs, steps, steps, mean_loss, found["accuracy"], rate, precision)
+        report(measured)
 
 
 def run_epoch(
@@ -171,15 +221,16 @@ def run_epoch(
     state.network.train()
     for module in eval_mode_modules(state.network, recipe):
         module.eval()
-    steps = max(len(images.labels) // recipe.batch, 1)
+    steps = steps_per_epoch(images, recipe)
     for some, labels in batches(images, recipe, state.epoch, state.step):
         # Dropout uses torch's global generator.
         torch.manual_seed(step_seed(recipe, state.epoch, state.step + 1))
+        rate = learning_rate((state.epoch + state.step / steps) / epochs, recipe)
         for group in state.optimizer.param_groups:
-            group["lr"] = group["share"] * learning_rate((state.epoch + state.step / steps) / epochs, recipe)
+            group["lr"] = group["share"] * rate
         loss_now = train_step(state, some, labels, recipe)
         state.step, state.total_loss = state.step + 1, state.total_loss + loss_now
-        report(TrainingProgress(state.epoch + 1, epochs, state.step, steps, loss_now))
+        report(TrainingProgress(state.epoch + 1, epochs, state.step, steps, loss_now, rate=rate))
         if state.step % SAVE_INTERVAL == 0:
             state.sync_buffers()
             save()
@@ -192,7 +243,7 @@ def train_step(state: TrainingState, images: Tensor, labels: Tensor, recipe: Tra
     device = next(state.network.parameters()).device
     with autocast(device):
         output, activations = state.network(images.to(device))
-    total = loss(output.float(), activations.float(), labels.to(device), recipe)
+    total = loss(output.float(), activations.float(), labels.to(device), recipe, state.columns)
     state.optimizer.zero_grad()
     torch.autograd.backward(total)
     average(parameter.grad for parameter in state.network.parameters())
@@ -207,46 +258,6 @@ def learning_rate(done: float, recipe: TrainingConfig) -> float:
     if done < recipe.warm_up:
         return highest * (done / recipe.warm_up + 0.01)
     return highest * 0.5 * (1 + math.cos(math.pi * (done - recipe.warm_up) / (1 - recipe.warm_up)))
-
-
-def build_info(state: TrainingState, data: TrainingData, recipe: TrainingConfig, out: Path) -> CheckpointInfo:
-    """Load the best averaged weights, choose norm and pool by held-out retrieval, and build the checkpoint's info."""
-    network = state.network
-    network.load_state_dict(state.best)
-    database = data.training.sample(EVALUATION_DATABASE_SIZE, recipe.seed).resized(recipe.size)
-    measured: dict[RankingChoice, Measured] = {}
-    for norm in NORMS:
-        measured |= evaluate_rankings(network, norm, database, data.held_out)
-    best = max(measured, key=lambda choice: measured[choice]["hds"]["precision"])
-    network.feature_norm, pool = best
-    about: dict[str, Any] = {"recipe": asdict(recipe), "pictures": len(data.training.labels), "history": state.history}
-    about |= {"files": data.files, **describe_start(network, recipe.weights)}
-    found = {
-        "held_out_accuracy": max(past["accuracy"] for past in state.history),
-        "held_out_pictures": len(data.held_out.labels),
-        "held_out_retrieval": measured[best],
-    }
-    similarity = calibrate_on_images(encoder(network, 2 * len(data.held_out.labels)), data.held_out)
-    described = checkpoint.describe(network, out.name, data.classes)
-    return replace(described, pool=pool, similarity=similarity, training=about, metrics=found)
-
-
-def evaluate_rankings(
-    network: LatentHashNet, norm: FeatureNorm, database: LoadedImages, queries: LoadedImages
-) -> dict[RankingChoice, Measured]:
-    """Measure retrieval by norm of F7 and pool: held-out images are queries, training images the database."""
-    network.feature_norm = norm
-    run = encoder(network, len(queries.labels) + len(database.labels))
-    encoded = [(*run(loaded.images), loaded.labels) for loaded in (queries, database)]
-    return {(norm, pool): retrieval(encoded[0], encoded[1], pool=pool) for pool in POOLS}
-
-
-@torch.inference_mode()
-def logits(state: TrainingState, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Compute the averaged network's F8 `(n, classes)` of images `(n, size, size, 3)` uint8."""
-    network, device = state.averaged.module.eval(), next(state.network.parameters()).device
-    parts = [network(torch.from_numpy(images[i : i + 64]).to(device))[0] for i in range(0, len(images), 64)]
-    return torch.cat(parts).float().cpu().numpy()
 
 
 def main() -> None:

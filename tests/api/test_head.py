@@ -19,6 +19,7 @@ VARYING = {"content-length", "x-request-id"}
 PATHS_WITHOUT_API = (
     "/",
     "/operations",
+    "/training",
     "/docs",
     "/redoc",
     "/openapi.json",

@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import make_url
 
-from app.main import PAGE_POLICY
+from app.api.pages import PAGE_POLICY
 from models.checkpoint.successors import SUCCESSORS, Successor
 from tests.api.test_index import add_images, random_image
 from tests.catalogue.postgres import connect
@@ -108,7 +108,7 @@ class Assets(HTMLParser):
 
 
 def test_pages_load_nothing_from_other_hosts(client: TestClient) -> None:
-    for path in ("/docs", "/redoc", "/operations", "/"):
+    for path in ("/docs", "/redoc", "/operations", "/training", "/"):
         html = client.get(path).text
         assets = Assets(html).found
         assert assets
@@ -120,7 +120,7 @@ def test_pages_load_nothing_from_other_hosts(client: TestClient) -> None:
 
 
 def test_page_has_a_strict_content_security_policy(client: TestClient) -> None:
-    for path in ("/", "/operations"):
+    for path in ("/", "/operations", "/training"):
         answer = client.get(path)
         assert answer.headers["content-type"].startswith("text/html")
         assert answer.headers["content-security-policy"] == PAGE_POLICY

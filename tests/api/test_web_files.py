@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from app.api.pages import PAGES, WEB_DIR
 from app.api.web_files import WebFiles
-from app.main import PAGES, WEB_DIR, create_app
+from app.main import create_app
 from app.settings import Settings
 from tests.conftest import open_with_fake
 

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import pytest
 
 from models.checkpoint.info import read_info
-from models.evaluation.metrics import accuracy
+from models.training.measure import epoch_scores
 from tests.cli.output import output_of
 from tests.cli.test_commands import error_of, run
 from tests.models.folders import coloured_folder
@@ -48,7 +48,8 @@ def test_catalogue_is_fine_tuned_reindexed_reported_and_reindexed_back(data: Pat
     assert "of 10 results" in output_of(trained).lower()
     assert "that it was not trained on" in output_of(trained)
     assert read_info(out.with_suffix(".json")).classes == ("blue", "green", "red")
-    assert sorted(path.name for path in out.parent.iterdir()) == ["colours.json", "colours.safetensors"]
+    written = ["colours.json", "colours.log.csv", "colours.safetensors"]
+    assert sorted(path.name for path in out.parent.iterdir()) == written
     moved = run(data, "reindex", str(out))
     assert moved.exit_code == 0, moved.output
     assert "colours.json" in output_of(run(data, "stats")).replace(" ", "")
@@ -86,21 +87,22 @@ def test_interrupted_run_continues_and_finished_checkpoint_is_not_overwritten(
 ) -> None:
     folder, out = coloured_folder(tmp_path / "colours", per_class=20), tmp_path / "runs" / "mine"
     train = ("train", str(folder), "--out", str(out), *QUICKLY)
-    epochs = iter([accuracy])
+    epochs = iter([epoch_scores])
 
-    def accuracy_once(*args: Any) -> float:
+    def scores_once(*args: Any) -> dict[str, float]:
         return next(epochs, stop)(*args)
 
     with monkeypatch.context() as patched:
-        patched.setattr("models.training.train.accuracy", accuracy_once)
+        patched.setattr("models.training.train.epoch_scores", scores_once)
         assert "Run the same command again to continue" in error_of(run(tmp_path, *train))
-    assert [path.name for path in out.parent.iterdir()] == ["mine.unfinished.safetensors"]
+    left = ["mine.log.csv", "mine.products.json", "mine.unfinished.safetensors"]
+    assert sorted(path.name for path in out.parent.iterdir()) == left
     continued = run(tmp_path, *train)
     assert continued.exit_code == 0, continued.output
     assert "epoch 2:" in output_of(continued)
     assert "epoch 1:" not in output_of(continued)
     finished = {path: path.read_bytes() for path in out.parent.iterdir()}
-    assert len(finished) == 2
+    assert {path.name for path in finished} == {"mine.json", "mine.log.csv", "mine.safetensors"}
     for again in (train, ("fit", str(folder), "--out", str(out)), ("train", "--catalogue", "--out", str(out))):
         error = error_of(run(tmp_path, *again))
         assert f"{out} is a finished checkpoint" in error
@@ -140,3 +142,56 @@ def test_training_without_usable_data_is_an_error(tmp_path: Path, database_url: 
     empty = run(tmp_path, "train", "--catalogue", LOOKALIKE_DATABASE_URL=database_url)
     assert "The catalogue has no labels" in error_of(empty)
     assert "The catalogue is empty" in error_of(run(tmp_path, "report", LOOKALIKE_DATABASE_URL=database_url))
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of images in three colours with two columns of labels; three images each are one product."""
+    root = tmp_path_factory.mktemp("table")
+    folder = coloured_folder(root / "pictures", per_class=24)
+    lines = ["file,colour,warm,sku"]
+    for path in sorted(folder.glob("*/*.png")):
+        name, number = path.parent.name, int(path.stem)
+        warm = "" if number % 4 == 0 else str(name == "red")
+        lines.append(f"pictures/{name}/{path.name},{name},{warm},{name}{number // 3}")
+    (root / "products.csv").write_text("\n".join(lines) + "\n")
+    return root / "products.csv"
+
+
+def test_training_from_a_table_with_two_columns_of_labels_and_products(table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    options = ("--labels", "colour,warm", "--products", "sku")
+    trained = run(tmp_path, "train", str(table), *options, "--out", str(out), *QUICKLY)
+    assert trained.exit_code == 0, trained.output
+    info = read_info(out.with_suffix(".json"))
+    assert info.classes == ("blue", "green", "red", "warm: false", "warm: true")
+    assert info.metrics["held_out_pictures"] == 9, "a product of each class"
+    assert "near-copies" not in trained.output
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--labels", "color"), "has no column color, or no value in it. Did you mean colour?"),
+        (("--labels", "colour", "--products", "skus"), "Did you mean sku?"),
+        (("--labels", ","), "--labels names no column"),
+        ((), "has no column label"),
+    ],
+)
+def test_columns_that_do_not_exist_are_errors(
+    table: Path, tmp_path: Path, options: tuple[str, ...], expected: str
+) -> None:
+    assert expected in error_of(run(tmp_path, "train", str(table), *options, "--out", str(tmp_path / "mine")))
+    assert not list(tmp_path.iterdir())
+
+
+def test_columns_need_a_table(tmp_path: Path) -> None:
+    folder = coloured_folder(tmp_path / "colours", per_class=2)
+    assert "names columns of a table" in error_of(run(tmp_path, "train", str(folder), "--labels", "a"))
+    assert "A folder has neither" in error_of(run(tmp_path, "train", str(folder), "--products", "a"))
+    assert "names columns of a table" in error_of(run(tmp_path, "train", "--catalogue", "--labels", "a"))
+
+
+def test_product_field_that_no_image_has_is_an_error(data: Path, tmp_path: Path) -> None:
+    failed = run(data, "train", "--catalogue", "--products", "sku", "--out", str(tmp_path / "mine"))
+    assert "no labelled image has the field sku" in error_of(failed)

@@ -21,7 +21,7 @@ COMMAND = re.compile(r"(?:^|[ =])lookalike ((?:keys |trash )?[a-z][a-z-]*)(.*)$"
 OPTION = re.compile(r"(?<= )--[a-z][a-z-]*")
 OPERATORS = {*COMPARISONS, "$ne", "$in", "$nin", "$exists", "$not", "$and", "$or"}
 # Pages and descriptions, which are not in the OpenAPI document.
-UNDESCRIBED = {"/", "/operations", "/docs", "/redoc", "/openapi.json"}
+UNDESCRIBED = {"/", "/operations", "/training", "/docs", "/redoc", "/openapi.json"}
 
 
 @cache

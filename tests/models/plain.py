@@ -16,7 +16,8 @@ from models.network.preprocess import Preprocess
 from models.training import devices
 from models.training import train as training
 from models.training.config import TrainingConfig
-from models.training.train import TrainingProgress, train
+from models.training.progress import TrainingProgress
+from models.training.train import train
 
 PREPROCESS = Preprocess(32, "stretch", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
 RECIPE = TrainingConfig(backbone="plain", bits=8, size=32, epochs=3, batch=12, rate=0.05, average=0.5)

@@ -5,7 +5,7 @@ import sys
 
 ARENAS_OF_THREADS = """
 import ctypes, sys, threading
-from models.training.allocator import share_arenas
+from models.allocator import share_arenas
 
 if sys.argv[1] == "shared":
     share_arenas()

@@ -16,7 +16,6 @@ from models.data.dataset import (
     open_rgb,
     read_splits,
     read_unlabelled,
-    split_files,
 )
 from models.errors import DatasetError
 from models.network.preprocess import Preprocess
@@ -87,32 +86,6 @@ def test_unlabelled_images_are_found_at_any_depth_and_sampled_by_seed(tmp_path: 
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="contains no images"):
         read_unlabelled(tmp_path / "empty", 5, 0)
-
-
-def labelled(*counts: int) -> LabelledFiles:
-    labels = np.repeat(np.arange(len(counts)), counts)
-    paths = tuple(Path(f"{at}.png") for at in range(len(labels)))
-    return LabelledFiles(tuple("abcdef"[: len(counts)]), paths, labels)
-
-
-def test_held_out_share_is_taken_from_every_class() -> None:
-    files = labelled(100, 20, 2, 1)
-    rest, held = split_files(files, 0.1, seed=0)
-    assert np.bincount(held.labels, minlength=4).tolist() == [10, 2, 1, 0]
-    assert sorted(rest.paths + held.paths) == sorted(files.paths)
-    assert rest.classes == held.classes == files.classes
-
-
-def test_held_out_share_shrinks_for_large_sets() -> None:
-    rest, held = split_files(labelled(30_000, 10_000), 0.1, seed=0)
-    assert np.bincount(held.labels).tolist() == [1500, 500]
-    assert len(rest) == 38_000
-
-
-def test_held_out_split_is_deterministic_for_a_seed() -> None:
-    files = labelled(50, 50)
-    first, again, other = (split_files(files, 0.2, seed)[1].paths for seed in (3, 3, 4))
-    assert first == again != other
 
 
 def test_load_images_skips_and_lists_unreadable_files(tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ from models.errors import DatasetError
 from models.network.preprocess import Preprocess
 from models.training import train as training
 from models.training.config import TrainingConfig
-from models.training.train import TrainingProgress, train
+from models.training.progress import TrainingProgress
+from models.training.train import train
 from tests.images import encoded, gradient
 from tests.models.folders import COLOURS, coloured_folder
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -147,3 +148,44 @@ def test_model_in_use_is_compared_by_the_catalogues_encodings(service: Service) 
     verdict = compare_with_current(current, FAKE_NETWORK, prepare, encoder, service.storage.read, 50, lambda *_: None)
     assert verdict.before == verdict.after
     assert verdict.queries == len(found.held_out())
+
+
+def test_images_of_one_product_are_held_out_together(service: Service) -> None:
+    for label, numbers in (("boots", range(60)), ("hats", range(60, 120))):
+        service.ingest.add(
+            [
+                Upload(
+                    numbered_image(at),
+                    f"{label}-{at}",
+                    MetadataPatch(label=label, metadata={"sku": f"{label}{at // 3}"}),
+                )
+                for at in numbers
+            ]
+        )
+    with service.database.read_session() as session:
+        found = read_labelled(session, "sku")
+    held, trained = found.held_out(), found.trained_on()
+    assert len(held)
+    assert len(held) + len(trained) == 120
+
+    def products(part: Labelled) -> set[str]:
+        return {found.products[sha256] for sha256, _ in part.pairs}
+
+    assert not products(held) & products(trained)
+    files = trained.files(service.storage.read, found.names)
+    assert files.products is not None
+    assert len(set(files.products.tolist())) == len(products(trained))
+    assert load_products(found) == found
+
+
+def load_products(labelled: Labelled) -> Labelled:
+    """Save a selection with products, and load it."""
+    with TemporaryDirectory() as folder:
+        save_selection(labelled, Path(folder) / "run.data.json")
+        return load_selection(Path(folder) / "run.data.json")
+
+
+def test_field_that_no_image_has_names_the_nearest(service: Service) -> None:
+    service.ingest.add([Upload(numbered_image(0), "a", MetadataPatch(label="boots", metadata={"sku": "1"}))])
+    with service.database.read_session() as session, pytest.raises(LookalikeError, match="Did you mean sku"):
+        read_labelled(session, "skus")

@@ -40,7 +40,7 @@ METRICS_PATH, READY_PATH = "/metrics", "/readyz"
 TRASH_PATH = "/trash"
 KEYS_PATH, TASKS_PATH = "/keys", "/tasks"
 # The pages and their assets, the API's description, and health checks.
-OPEN_PATHS = ("/", "/operations", "/healthz", READY_PATH, "/openapi.json", "/session")
+OPEN_PATHS = ("/", "/operations", "/training", "/healthz", READY_PATH, "/openapi.json", "/session")
 OPEN_FOLDERS = ("/web/", "/docs", "/redoc", "/static-offline-docs/")
 SEARCH_OPERATIONS = (("POST", "/search"), ("POST", "/search/batch"))
 READ_METHODS = ("GET", "HEAD", "OPTIONS")

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 from app.api.dependencies import ServiceDep
 from app.api.known_parameters import resource_router
 from app.api.schemas.images import PROBLEM
-from app.api.schemas.quality import LabelQualityOut, ReportSummaryOut
+from app.api.schemas.quality import LabelConfusionOut, LabelQualityOut, LabelSuspectOut, ReportSummaryOut
 from app.bootstrap import Service, report_folder
 from app.quality.page import NUMBERS, PAGE
 
@@ -56,6 +56,9 @@ def report_summary(service: ServiceDep) -> ReportSummaryOut:
         recommended_pool=found["advice"]["pool"],
         advice=found["advice"]["why"],
         labels=[LabelQualityOut.of(row) for row in found["labels"]],
+        # Reports of earlier versions have neither.
+        suspects=[LabelSuspectOut(**row) for row in found.get("suspects", [])],
+        confused=[LabelConfusionOut(**row) for row in found.get("confused", [])],
     )
 
 

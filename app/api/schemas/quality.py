@@ -29,6 +29,25 @@ class LabelQualityOut(BaseModel):
         )
 
 
+class LabelSuspectOut(BaseModel):
+    """Image whose label is probably wrong, because its nearest neighbours agree on another."""
+
+    id: int
+    label: str
+    suggested: str = Field(description="The label of nearly all of its neighbours.")
+    votes: int = Field(description="How many of the k nearest neighbours have that label.")
+    neighbours: list[int] = Field(description="Ids of the nearest neighbours, the nearest first.")
+
+
+class LabelConfusionOut(BaseModel):
+    """Two labels whose images lie among each other."""
+
+    label: str
+    other: str
+    images: int = Field(description="Queries of the label that have more neighbours of the other one.")
+    of: int = Field(description="Queries of the label.")
+
+
 class ReportSummaryOut(BaseModel):
     """Search quality of the catalogue, measured on its own images."""
 
@@ -42,3 +61,5 @@ class ReportSummaryOut(BaseModel):
     recommended_pool: int
     advice: str = Field(description="Why this pool is recommended.")
     labels: list[LabelQualityOut] = Field(description="At most 50, those with the lowest precision first.")
+    suspects: list[LabelSuspectOut] = Field(description="Queries with labels that are probably wrong, at most 50.")
+    confused: list[LabelConfusionOut] = Field(description="Labels that are confused, at most 50, the most often first.")

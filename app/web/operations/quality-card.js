@@ -8,6 +8,7 @@ import { actionButton, card, figures, formatShare, heading, taskStatus, timeAgo 
 /** @import { Act, State } from "./operations.js" */
 
 const SHOWN = 8;
+const BESIDE = 4;
 const FIRST =
   "A report uses some of your pictures as queries, and measures how many of the nearest pictures a search finds, and how often they have the same label.";
 
@@ -29,6 +30,7 @@ export function qualityCard({ session, report, tasks, stats }, act) {
       ...(report ? summary(report, stats.images) : [el("p", {}, FIRST), el("p", {}, ...again)]),
       ...(task && (task.state === "running" || task.state === "failed") ? taskStatus(task, act, admin) : []),
       ...(report?.labels.length ? labels(report.labels) : []),
+      ...(report?.suspects.length ? suspects(report.suspects) : []),
     ];
   });
 }
@@ -61,6 +63,24 @@ function labels(all) {
   const worst = all.filter(({ precision, images }) => precision !== null && images > 1);
   const list = el("ol", { className: "labels" }, ...worst.slice(0, SHOWN).map(label));
   return worst.length ? [el("h3", {}, "Labels that searches confuse most"), list] : [];
+}
+
+/** @param {any[]} all */
+function suspects(all) {
+  const list = el("ol", { className: "labels" }, ...all.slice(0, SHOWN).map(suspect));
+  return [el("h3", {}, "Pictures whose label is probably wrong"), list];
+}
+
+/** @param {any} suspect */
+function suspect({ id, label: name, suggested, votes, neighbours }) {
+  const of = `${votes} of the ${neighbours.length} nearest pictures have the label ${suggested}, none has ${name}`;
+  const links = [id, ...neighbours.slice(0, BESIDE)].map((/** @type {number} */ one) => example(one, one === id ? name : suggested));
+  return el(
+    "li",
+    {},
+    el("div", {}, el("strong", {}, `${name} → ${suggested}`), el("span", { className: "hint" }, of)),
+    el("div", { className: "examples" }, ...links),
+  );
 }
 
 /** @param {any} label */
