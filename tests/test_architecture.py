@@ -26,10 +26,10 @@ NETWORK = (
     "models.network.latent_hash_net",
     "models.network.backbones",
     "models.network.registry",
-    "models.network.timm_models",
-    "models.network.torchvision_models",
-    "models.network.weights_file",
-    "models.network.probing",
+    "models.network.libraries.timm_models",
+    "models.network.libraries.torchvision_models",
+    "models.network.libraries.weights_file",
+    "models.network.libraries.probing",
 )
 ABOVE_CATALOGUE = (
     "app.adaptation",
@@ -133,7 +133,7 @@ def test_known_imports_are_found() -> None:
     """Without this, the tests below might not be able to fail."""
     assert ("app.search.encode.runtimes", "torch") in imports(("app",), NETWORK)
     assert ("app.main", "fastapi") in imports(("app",), HTTP)
-    assert Import("app.cli.training", "models.training.train", at_once=False) in IMPORTS
+    assert Import("app.cli.models.training", "models.training.train", at_once=False) in IMPORTS
     assert Import("app.main", "app.settings", at_once=True) in IMPORTS
 
 

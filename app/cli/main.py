@@ -11,11 +11,10 @@ from app.cli import (
     index,
     keys,
     quality,
-    quantise,
     serve,
-    training,
 )
 from app.cli.images import delete, export, look, search, trash, update
+from app.cli.models import quantise, training
 from app.cli.terminal import prepare_terminal
 
 app = typer.Typer(

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from models.checkpoint.info import FeatureNorm
 from models.errors import ConfigError
+from models.network.libraries.weights_file import fit_weights, read_weights_file
 from models.network.preprocess import Preprocess
 from models.network.registry import find_backbone
-from models.network.weights_file import fit_weights, read_weights_file
 
 
 class LatentHashNet(nn.Module):

@@ -23,11 +23,11 @@ def find_backbone(name: str, size: int | None = None) -> Backbone:
     library, _, model = name.partition(":")
     # Importing timm takes seconds.
     if library == "timm":
-        from models.network.timm_models import timm_backbone
+        from models.network.libraries.timm_models import timm_backbone
 
         return timm_backbone(model, size)
     if library == "torchvision":
-        from models.network.torchvision_models import torchvision_backbone
+        from models.network.libraries.torchvision_models import torchvision_backbone
 
         return torchvision_backbone(model, size)
     if name not in BACKBONES:

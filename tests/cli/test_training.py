@@ -120,7 +120,7 @@ def test_interrupted_comparison_is_repeated_by_the_same_command(
     out = tmp_path / "colours"
     train = ("train", "--catalogue", "--out", str(out), *QUICKLY, "--epochs", "1")
     with monkeypatch.context() as patched:
-        patched.setattr("app.cli.fine_tune._compare_with_current", stop)
+        patched.setattr("app.cli.models.fine_tune._compare_with_current", stop)
         assert run(data, *train).exit_code != 0
     assert out.with_suffix(".json").exists()
     again = run(data, *train)

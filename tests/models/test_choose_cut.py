@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from app.cli.training import CutName
+from app.cli.models.training import CutName
 from models.checkpoint.files import load
 from models.data.dataset import read_splits
 from models.network.backbones import BACKBONES, Backbone

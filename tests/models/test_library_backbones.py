@@ -9,10 +9,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from models.errors import ConfigError, WeightsUnavailableError
-from models.network import timm_models, torchvision_models
 from models.network.latent_hash_net import LatentHashNet
+from models.network.libraries import timm_models, torchvision_models
+from models.network.libraries.weights_file import fit_weights
 from models.network.registry import find_backbone, new_preprocess
-from models.network.weights_file import fit_weights
 
 # isort: split
 import timm

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from models.errors import WeightsError
 from models.network.latent_hash_net import LatentHashNet
+from models.network.libraries.weights_file import read_weights_file
 from models.network.registry import new_preprocess
-from models.network.weights_file import read_weights_file
 
 # isort: split
 import timm

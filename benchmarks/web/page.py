@@ -1,7 +1,7 @@
 """Measure how quickly the page of a running service shows something, in Chromium.
 
     make serve
-    python -m benchmarks.page http://127.0.0.1:8000
+    python -m benchmarks.web.page http://127.0.0.1:8000
 
 Prints, for the browser at full speed and with the CPU slowed down four times:
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from app.cli.models.training_source import Labels, Products, open_source
 from app.cli.output_guard import refuse_finished
 from app.cli.terminal import console, exit_on_error, fail, progress_bar, progress_counter
-from app.cli.training_source import Labels, Products, open_source
 
 if TYPE_CHECKING:
     from models.data.dataset import Splits
@@ -120,7 +120,7 @@ def train(
             _run(open_source(folder, labels, products), out, chosen)
             console().print(f"Use it with LOOKALIKE_MODEL={out}.json", soft_wrap=True)
         else:
-            from app.cli.fine_tune import fine_tune_on_catalogue
+            from app.cli.models.fine_tune import fine_tune_on_catalogue
 
             if labels is not None:
                 fail("--labels names columns of a table. Images of the catalogue have one label.")

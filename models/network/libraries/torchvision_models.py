@@ -16,9 +16,9 @@ import models.network.torchvision_compat  # noqa: F401 - must come before torchv
 from models.errors import ConfigError, WeightsUnavailableError
 from models.network.backbones import Backbone, StateDict
 from models.network.cuts import with_decode_scale
+from models.network.libraries.probing import probe
+from models.network.libraries.timm_models import DEFAULT_LR, LR_WIDTH
 from models.network.preprocess import Preprocess, Resampling
-from models.network.probing import probe
-from models.network.timm_models import DEFAULT_LR, LR_WIDTH
 
 # isort: split
 import torchvision

@@ -16,8 +16,8 @@ import models.network.torchvision_compat  # noqa: F401 - must come before timm, 
 from models.errors import ConfigError, WeightsUnavailableError
 from models.network.backbones import Backbone, StateDict, adapt_lite, efficientnet_lite_imagenet
 from models.network.cuts import with_decode_scale
+from models.network.libraries.probing import probe
 from models.network.preprocess import Fit, Preprocess, Resampling
-from models.network.probing import probe
 
 # isort: split
 import timm

@@ -1,0 +1,1 @@
+"""Backbones from timm and torchvision, and their weights from files."""
