@@ -14,7 +14,7 @@ from tests.api.server import serve
 
 @pytest.fixture
 def url(settings: Settings) -> Iterator[str]:
-    with serve(settings) as server:
+    with serve(settings.model_copy(update={"auth": "auto"})) as server:
         yield server.url
 
 
