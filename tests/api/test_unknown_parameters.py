@@ -207,19 +207,18 @@ def test_every_call_of_the_api_checks_its_parameters(shared: TestClient) -> None
                 continue  # its body is an archive, which is read before: tests/api/test_jobs.py
             body = {"label": "x", "key": "x"} if method in ("patch", "post") else None
             answer = shared.request(method, target, params={"no_such": "1"}, json=body)
-            assert "no_such" in {error["field"] for error in answer.json()["errors"]}, (method, path)
+            assert "no_such" in {error["field"] for error in answer.json().get("errors", [])}, (
+                method,
+                path,
+                answer.text,
+            )
             tried += 1
     assert tried > 20
 
 
 def test_declared_parameters_include_those_of_dependencies(shared: TestClient) -> None:
     app: Any = shared.app
-    routes = {
-        context.path: context.original_route
-        for router in app.routes
-        if hasattr(router, "effective_route_contexts")
-        for context in router.effective_route_contexts()
-    }
+    routes = {route.path: route for route in app.routes}
     declared = declared_parameters(routes["/search"])
     assert set(declared.query) == set(KNOWN)
     assert {name: (field.is_file, field.is_list) for name, field in declared.form.items()} == {

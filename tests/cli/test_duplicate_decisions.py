@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("fake_network")
 @pytest.fixture
 def client(settings: Settings) -> Iterator[Lookalike]:
     """A running service with three images; the first two show the same picture, and each has other metadata."""
-    with serve(settings) as server, Lookalike(server.url) as client:
+    with serve(settings.model_copy(update={"trash_days": 1})) as server, Lookalike(server.url) as client:
         client.add(
             [
                 NewImage(encoded(gradient(20, 20), "PNG"), "sku-0"),

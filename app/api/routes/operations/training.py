@@ -5,10 +5,11 @@ from functools import partial
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import Depends, Path
 from fastapi.sse import EventSourceResponse
 
 from app.api.dependencies import ServiceDep
+from app.api.known_parameters import resource_router
 from app.api.routes.job_events import changes
 from app.api.routes.jobs import JobsDep, hold_stream_permit
 from app.api.schemas.images import PROBLEM
@@ -16,8 +17,8 @@ from app.api.schemas.training import TrainingRunList, TrainingRunOut
 from app.bootstrap import Service
 from app.quality.training_runs import RunState, list_runs, read_run
 
-router = APIRouter(
-    tags=["tasks"],
+router = resource_router(
+    "tasks",
     responses={
         422: {"description": "A parameter is not valid.", **PROBLEM},
         503: {"description": "Temporarily unavailable; see Retry-After.", **PROBLEM},
