@@ -4,6 +4,7 @@ import queue
 import sys
 import threading
 import warnings
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,7 +84,12 @@ def convert(network: "LatentHashNet") -> Any:
 
     shape = network.preprocess.shape
     openvino = import_openvino()
-    with warnings.catch_warnings():
+    fused_attention = torch.backends.mha.get_fastpath_enabled()
+    # Attention as one operator of torch, which OpenVINO does not have.
+    torch.backends.mha.set_fastpath_enabled(False)
+    with ExitStack() as stack:
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fused_attention)
+        stack.enter_context(warnings.catch_warnings())
         # Models of libraries check and branch on sizes, which are fixed here.
         warnings.filterwarnings("ignore", category=TracerWarning)
         return openvino.convert_model(
