@@ -136,7 +136,7 @@ def test_checkpoint_opens_without_a_network_and_serves_without_calibration(folde
     data = tmp_path / "data"
     checkpoint = fitted(alike, tmp_path / "net", "timm:test_resnet@96", data)
     assert read_info(checkpoint).similarity is None
-    offline = {"LOOKALIKE_MODEL": str(checkpoint), "HF_HUB_OFFLINE": "1", "LOOKALIKE_DEMO": "off"}
+    offline = {"LOOKALIKE_MODEL": str(checkpoint), "HF_HUB_OFFLINE": "1"}
     assert run(data, "index", str(folder), **offline).exit_code == 0
     with client_of(data, **offline) as client:
         first = found_by(client, sorted(folder.rglob("*.png"))[0])
