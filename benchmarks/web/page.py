@@ -7,7 +7,7 @@ Prints, for the browser at full speed and with the CPU slowed down four times:
 
 - first paint: from the request of the start page to its first content on the screen, with an empty browser cache;
 - results: from the last byte of the response to a search with an upload to the frame that shows its first result;
-- shift: the layout shift of both together (Cumulative Layout Shift; 0 is none).
+- shift: the layout shift of the start page (Cumulative Layout Shift; 0 is none).
 
 Needs the development dependencies and Chromium.
 """
@@ -27,16 +27,16 @@ BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-c
 OBSERVE = """
 window.shift = 0;
 new PerformanceObserver((list) => {
-  for (const { value } of list.getEntries()) window.shift += value;
+  for (const { value, hadRecentInput } of list.getEntries()) if (!hadRecentInput) window.shift += value;
 }).observe({ type: "layout-shift", buffered: true });
 window.watch = () => {
   window.shown = null;
   const look = () => {
     const answer = performance.getEntriesByType("resource").find(({ name }) => name.includes("/search?"));
-    if (answer?.responseEnd && document.querySelector(".tile")) window.shown = performance.now() - answer.responseEnd;
+    const done = document.body.dataset.view === "search" && !document.body.classList.contains("busy");
+    if (answer?.responseEnd && done) window.shown = performance.now() - answer.responseEnd;
     else requestAnimationFrame(look);
   };
-  for (const tile of document.querySelectorAll(".tile")) tile.remove();
   requestAnimationFrame(look);
 };
 """
@@ -73,10 +73,12 @@ def measure(browser: Browser, url: str, slowdown: int) -> tuple[float, float, fl
         page.wait_for_function(FIRST_PAINT)
         paint = float(page.evaluate(FIRST_PAINT))
         page.locator(".tile img").first.wait_for()
+        page.wait_for_load_state("networkidle")
+        shift = float(page.evaluate("window.shift"))
         page.evaluate("watch()")
         page.set_input_files("#file", {"name": "query.jpg", "mimeType": "image/jpeg", "buffer": picture()})
         page.wait_for_function("() => window.shown !== null")
-        return paint, float(page.evaluate("window.shown")), float(page.evaluate("window.shift"))
+        return paint, float(page.evaluate("window.shown")), shift
 
 
 @contextmanager
