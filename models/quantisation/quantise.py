@@ -161,7 +161,8 @@ def import_nncf() -> Any:
         import nncf
     except ImportError as error:
         raise ModelError(f"int8 needs the package nncf ({error}): pip install 'lookalike[quantise]'") from error
-    nncf.set_log_level(logging.ERROR)
+    # `nncf.set_log_level` would also set the level of handlers that other loggers share.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     return nncf
 
 

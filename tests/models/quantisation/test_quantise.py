@@ -1,35 +1,31 @@
-"""Quantised checkpoints: what they contain, what they compute, and every reason not to open one."""
+"""`quantise`: what a quantised checkpoint contains and computes, and how it is measured."""
 
 import json
+import logging
 import shutil
 import sys
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import load_file
 
-from app.errors import InvalidInputError
 from app.search.encode.runtimes import open_runtime
 from models.checkpoint.files import load, save_weights
-from models.checkpoint.info import CheckpointInfo, read_info
-from models.data.dataset import LoadedImages, read_splits
+from models.checkpoint.info import read_info
+from models.data.dataset import LoadedImages
 from models.errors import CheckpointError, ConfigError, DatasetError, ModelError
 from models.evaluation.evaluate import evaluate
 from models.network import instructions
 from models.network.codes import binarise
 from models.network.encode import encode, encoder
 from models.network.openvino_runtime import openvino_version
-from models.network.quantised import GRAPH, PROBES, UnitLength, open_quantised, probe_images
-from models.quantisation.comparison import Comparison
-from models.quantisation.quantise import MIN_IMAGES, open_source, quantise, split
+from models.network.quantised import UnitLength, open_quantised, probe_images
+from models.quantisation.quantise import MIN_IMAGES, import_nncf, open_source, quantise, split
 from models.quantisation.sample import load_sample
-from models.training.config import TrainingConfig
-from models.training.train import train
 from tests.models.folders import coloured_folder
+from tests.models.quantisation.steps import BITS, Made, cpu_with, silent
 
 # OpenVINO's converter uses torch's deprecated tracing.
 pytestmark = [
@@ -37,51 +33,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning"),
     pytest.mark.usefixtures("one_thread"),
 ]
-
-BITS = 16
-Made = tuple[Path, CheckpointInfo, Comparison]
-Tensors = dict[str, torch.Tensor]
-
-
-def silent(_step: str, _done: int, _total: int) -> None:
-    pass
-
-
-@pytest.fixture(scope="module")
-def sample(checkpoint_path: Path, tmp_path_factory: pytest.TempPathFactory) -> LoadedImages:
-    folder = coloured_folder(tmp_path_factory.mktemp("sample"), per_class=24)
-    return load_sample(folder, read_info(checkpoint_path).preprocess, lambda _done, _total: None)
-
-
-@pytest.fixture(scope="module")
-def made(checkpoint_path: Path, sample: LoadedImages, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """An int8 checkpoint made from that of `checkpoint_path`."""
-    out = tmp_path_factory.mktemp("quantised") / "tiny-int8"
-    return out.with_suffix(".json"), *quantise(open_source(str(checkpoint_path), "int8"), sample, out, silent)
-
-
-@pytest.fixture
-def copy(made: Made, tmp_path: Path) -> Path:
-    """A copy that a test may modify."""
-    return Path(shutil.copytree(made[0].parent, tmp_path / "copy")) / made[0].name
-
-
-def cpu_with(monkeypatch: pytest.MonkeyPatch, folder: Path, *flags: str) -> None:
-    """Let the CPU have these flags alone."""
-    (folder / "cpuinfo").write_text(f"model name : none\nflags\t\t: fpu {' '.join(flags)}\n")
-    monkeypatch.setattr(instructions, "CPUINFO", folder / "cpuinfo")
-
-
-def rewrite(path: Path, change: Callable[[Tensors], Mapping[str, torch.Tensor]]) -> CheckpointInfo:
-    """Change the weights of a checkpoint, with a fingerprint that is right."""
-    weights = load_file(path.with_suffix(".safetensors"))
-    return save_weights(change(weights), read_info(path), path.parent)
-
-
-def open_changed(path: Path) -> None:
-    info = read_info(path)
-    assert info.quantisation is not None
-    open_quantised(path, info, info.quantisation)
 
 
 def test_int8_checkpoint_names_its_origin_and_has_its_own_fingerprint(made: Made, checkpoint_path: Path) -> None:
@@ -213,6 +164,13 @@ def test_missing_nncf_names_the_command_that_installs_it(monkeypatch: pytest.Mon
         open_source("general-small", "int8")
 
 
+def test_importing_nncf_leaves_the_levels_of_other_loggers_and_handlers(caplog: pytest.LogCaptureFixture) -> None:
+    import_nncf()
+    logging.getLogger("app").warning("still captured")
+    logging.getLogger("nncf").warning("not captured")
+    assert [record.getMessage() for record in caplog.records] == ["still captured"]
+
+
 @pytest.mark.parametrize(("precision", "needed"), [("int8", "avx2"), ("bf16", "avx512_bf16 or amx_bf16")])
 def test_cpu_without_the_instructions_is_refused(
     precision: str, needed: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -220,84 +178,6 @@ def test_cpu_without_the_instructions_is_refused(
     cpu_with(monkeypatch, tmp_path, "sse4_2")
     with pytest.raises(ConfigError, match=rf"{precision} needs a CPU with .*{needed}.* this one has none of them"):
         open_source("general-small", precision)
-
-
-def test_replica_without_the_instructions_does_not_open_it(
-    made: Made, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    cpu_with(monkeypatch, tmp_path, "sse4_2")
-    with pytest.raises(CheckpointError, match=r"tiny-int8.json: int8 needs a CPU with avx2.*lookalike reindex .*tiny"):
-        open_runtime(made[0], made[1], "auto", "f32", tmp_path)
-
-
-def test_machine_with_other_results_does_not_open_it(copy: Path) -> None:
-    rewrite(copy, lambda weights: weights | {PROBES: weights[PROBES] * (1 + 1e-4)})
-    with pytest.raises(
-        CheckpointError, match=r"computes other F7 than OpenVINO .*cannot be compared.*lookalike reindex"
-    ):
-        open_changed(copy)
-
-
-def test_sums_in_another_order_are_no_other_results(copy: Path) -> None:
-    rewrite(copy, lambda weights: weights | {PROBES: weights[PROBES] * (1 + 1e-6)})
-    open_changed(copy)
-
-
-def test_network_that_openvino_cannot_read_is_refused(copy: Path) -> None:
-    rewrite(copy, lambda weights: weights | {GRAPH: torch.frombuffer(bytearray(b"<net/>"), dtype=torch.uint8)})
-    with pytest.raises(CheckpointError, match=r"tiny-int8.json: OpenVINO .* cannot run it: "):
-        open_changed(copy)
-
-
-def test_checkpoint_without_the_network_is_refused(copy: Path) -> None:
-    rewrite(copy, lambda weights: {name: value for name, value in weights.items() if name != GRAPH})
-    with pytest.raises(CheckpointError, match=rf"tiny-int8.safetensors lacks {GRAPH}\. Restore the file"):
-        open_changed(copy)
-
-
-@pytest.mark.parametrize("damage", ["changed", "truncated", "missing"])
-def test_damaged_weights_are_refused(copy: Path, damage: str) -> None:
-    weights = copy.with_suffix(".safetensors")
-    content = weights.read_bytes()
-    match damage:
-        case "changed":
-            weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-        case "truncated":
-            weights.write_bytes(content[: len(content) // 2])
-        case _:
-            weights.unlink()
-    with pytest.raises(CheckpointError, match=r"fingerprint does not match|Restore the file"):
-        load(copy)
-
-
-@pytest.mark.parametrize(
-    ("change", "problem"),
-    [
-        ({"precision": "int4"}, "'int4', not one of int8, bf16. A newer version"),
-        ({"openvino": "2020.1"}, "the fingerprint does not match"),
-        ({"scale": 1}, "unknown ones: scale. A newer version"),
-    ],
-    ids=["precision", "version", "field"],
-)
-def test_changed_description_is_refused(copy: Path, change: dict[str, object], problem: str) -> None:
-    described = json.loads(copy.read_text())
-    described["quantisation"] |= change
-    copy.write_text(json.dumps(described))
-    with pytest.raises(CheckpointError, match=problem):
-        load(copy)
-
-
-def test_settings_of_other_networks_do_not_apply(made: Made, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match=r"LOOKALIKE_DEVICE: tiny-int8 .int8. runs on CPUs"):
-        open_runtime(made[0], made[1], "cuda", "f32", tmp_path)
-    with pytest.raises(InvalidInputError, match=r"LOOKALIKE_INFERENCE_PRECISION: tiny-int8 has its own precision"):
-        open_runtime(made[0], made[1], "auto", "bf16", tmp_path)
-
-
-def test_training_does_not_start_from_a_quantised_network(made: Made, folder: Path, tmp_path: Path) -> None:
-    config = TrainingConfig(backbone="efficientnet_lite0", bits=BITS, size=40, start=str(made[0]), epochs=1)
-    with pytest.raises(CheckpointError, match=r"quantised .int8. and has no weights to train\. Start from .*tiny"):
-        train(read_splits(folder), tmp_path / "net", config)
 
 
 def test_bf16_is_made_where_the_cpu_has_it(checkpoint_path: Path, sample: LoadedImages, tmp_path: Path) -> None:
@@ -309,11 +189,3 @@ def test_bf16_is_made_where_the_cpu_has_it(checkpoint_path: Path, sample: Loaded
     assert info.fingerprint != read_info(checkpoint_path).fingerprint
     assert found.cosine > 0.99
     load(tmp_path / "bf16.json")
-
-
-def test_bf16_setting_is_refused_where_openvino_would_compute_in_f32(checkpoint_path: Path, tmp_path: Path) -> None:
-    if "avx512f" in Path("/proc/cpuinfo").read_text():
-        open_runtime(checkpoint_path, read_info(checkpoint_path), "cpu", "bf16", tmp_path)
-        return
-    with pytest.raises(InvalidInputError, match=r"LOOKALIKE_INFERENCE_PRECISION: .*does not compute in bf16.*f32"):
-        open_runtime(checkpoint_path, read_info(checkpoint_path), "cpu", "bf16", tmp_path)
