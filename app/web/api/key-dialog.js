@@ -1,6 +1,6 @@
 /** Dialog for the API key. Concurrent requests share one dialog. */
 
-import { byId } from "../common/dom.js";
+import { button, el } from "../common/dom.js";
 import { messageOf } from "../common/errors.js";
 import { openSession } from "./session.js";
 
@@ -23,13 +23,16 @@ export function promptForKey(reason) {
  * @returns {Promise<boolean>}
  */
 function openKeyDialog(reason) {
-  const dialog = /** @type {HTMLDialogElement} */ (byId("key-dialog"));
-  const input = /** @type {HTMLInputElement} */ (byId("key"));
-  const message = byId("key-message");
-  message.textContent = reason;
-  dialog.returnValue = "";
-  byId("no-key").onclick = () => dialog.close();
-  dialog.onsubmit = async (event) => {
+  const heading = el("h2", { id: "key-heading" }, "This catalogue needs an API key");
+  const input = el("input", { id: "key", autocomplete: "off", spellcheck: false, required: true });
+  const message = el("p", { id: "key-message", role: "alert" }, reason);
+  const submit = el("button", { type: "submit", className: "primary" }, "Continue");
+  const cancel = button("Cancel", () => dialog.close(), { className: "link" });
+  const form = el("form", { method: "dialog" }, heading, el("label", { htmlFor: input.id }, "API key"), input, message);
+  form.append(el("p", { className: "controls" }, submit, cancel));
+  const dialog = el("dialog", { id: "key-dialog" }, form);
+  dialog.setAttribute("aria-labelledby", heading.id);
+  form.addEventListener("submit", async (event) => {
     event.preventDefault();
     try {
       await openSession(input.value);
@@ -38,12 +41,13 @@ function openKeyDialog(reason) {
       message.textContent = messageOf(error);
       input.select();
     }
-  };
+  });
+  document.body.append(dialog);
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.onclose = () => {
-      input.value = "";
+    dialog.addEventListener("close", () => {
+      dialog.remove();
       resolve(dialog.returnValue === "accepted");
-    };
+    });
   });
 }
