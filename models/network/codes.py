@@ -1,4 +1,4 @@
-"""Binary codes: pack activations of the latent layer into bytes, and compare codes. NumPy only."""
+"""Codes and F7: pack activations of the latent layer into bytes, compare codes, scale F7. NumPy only."""
 
 from typing import cast
 
@@ -24,6 +24,12 @@ def binarise(activations: Floats) -> Codes:
     if activations.ndim != 2 or activations.shape[1] % 8:  # noqa: PLR2004 - rows and units
         raise ValueError(f"activations must have shape (n, bits) with bits a multiple of 8, not {activations.shape}")
     return np.packbits(activations > THRESHOLD, axis=1)
+
+
+def unit_length(features: Floats) -> Floats:
+    """Scale F7 `(n, d)` to unit length; rows of zeros stay zeros."""
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    return cast("Floats", features / np.maximum(lengths, np.float32(1e-12)))
 
 
 def unpack(codes: Codes) -> Codes:

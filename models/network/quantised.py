@@ -14,7 +14,7 @@ import numpy as np
 from models.checkpoint.info import CheckpointInfo, Weights, read_weights
 from models.checkpoint.quantisation import Quantisation
 from models.errors import CheckpointError, ConfigError
-from models.network.codes import Floats
+from models.network.codes import Floats, unit_length
 from models.network.instructions import instructions, missing_instructions
 from models.network.openvino_runtime import Images, OpenVinoRuntime, import_openvino, openvino_version
 
@@ -33,16 +33,13 @@ class UnitLength:
 
     def __call__(self, images: Images, /) -> tuple[Floats, Floats]:
         """Run one batch on all cores."""
-        return self._scaled(*self._runtime(images))
+        activations, features = self._runtime(images)
+        return activations, unit_length(features)
 
     def on_one_core(self, images: Images, /) -> tuple[Floats, Floats]:
         """Run one batch on one core."""
-        return self._scaled(*self._runtime.on_one_core(images))
-
-    @staticmethod
-    def _scaled(activations: Floats, features: Floats) -> tuple[Floats, Floats]:
-        lengths = np.linalg.norm(features, axis=1, keepdims=True)
-        return activations, features / np.maximum(lengths, np.float32(1e-12))
+        activations, features = self._runtime.on_one_core(images)
+        return activations, unit_length(features)
 
 
 def open_quantised(path: Path, info: CheckpointInfo, made: Quantisation) -> OpenVinoRuntime:

@@ -4,16 +4,22 @@ Models are built and run without memory on torch's meta device, which takes a fr
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from models.errors import ConfigError
+from models.network.backbones import Backbone, StateDict
+from models.network.cuts import with_decode_scale
+from models.network.preprocess import Preprocess
 
 # Builds a model without class layer for an input side in pixels.
 Build = Callable[[int], nn.Module]
 
+# F7 of this width or less trains well at this rate; see `Backbone.default_lr`.
+_RATE, _RATE_WIDTH = 0.1, 1280
 # Sides of the patches of vision transformers, and the stride of most other networks.
 _STEPS = (14, 16, 32)
 # Sizes of training crops differ from the model's by any number of pixels.
@@ -31,6 +37,48 @@ class Probed:
 
     feature_dim: int
     fixed_size: bool
+
+
+def library_backbone(
+    name: str,
+    published: Preprocess,
+    size: int,
+    *,
+    build: Build,
+    imagenet: Callable[[], StateDict],
+    heads: tuple[str, ...],
+    adapt: Callable[[StateDict, nn.Module], StateDict],
+    provenance: dict[str, str],
+) -> Backbone:
+    """Describe a library's model as a backbone for an input side in pixels; see `Backbone` for the other arguments.
+
+    Args:
+        name: the backbone's name.
+        published: the preprocessing that the library publishes.
+        size: input side in pixels.
+        build: builds the model without class layer.
+        imagenet: loads the published weights.
+        heads: names of class layers.
+        adapt: converts weights of other names or another size.
+        provenance: library, weights and licence.
+
+    Raises:
+        ConfigError: the model has no pooled features, or does not take this size.
+    """
+    probed = probe(name, build, size, published.size)
+    return Backbone(
+        name=name,
+        feature_dim=probed.feature_dim,
+        min_image_size=1,
+        preprocess=with_decode_scale(replace(published, size=size)),
+        default_lr=_RATE * min(1.0, _RATE_WIDTH / probed.feature_dim),
+        build=partial(build, size),
+        imagenet=imagenet,
+        heads=heads,
+        adapt=adapt,
+        fixed_size=probed.fixed_size,
+        provenance=provenance,
+    )
 
 
 def probe(name: str, build: Build, size: int, own_size: int) -> Probed:
@@ -53,7 +101,7 @@ def probe(name: str, build: Build, size: int, own_size: int) -> Probed:
             raise ConfigError(f"{name} cannot be used as a backbone: {reason}.") from error
         sizes = " or ".join(map(str, _near_sizes(build, size, own_size)))
         raise ConfigError(f"Image size {size}: {name} cannot take it ({reason}). Use --image-size {sizes}.") from error
-    if shape is None or len(shape) != 2 or shape[1] < 1:  # noqa: PLR2004 - images and floats
+    if shape is None or len(shape[1:]) != 1 or shape[1] < 1:
         raise ConfigError(
             f"{name} has no pooled features, so there is no F7: without its class layer it returns "
             f"{'several tensors' if shape is None else f'the shape {tuple(shape)}'}. Choose a model that classifies "
@@ -66,7 +114,7 @@ def _output_shape(build: Build, size: int, own_size: int) -> torch.Size | None:
     """Return the shape of a model's output for one image; None if it is not a tensor."""
     try:
         return _run(build, size, size, torch.device("meta"))
-    except Exception:  # also of models that cannot be built without memory
+    except Exception:  # of any kind, as above: also of models that cannot be built without memory
         if size != own_size and _takes(build, own_size, own_size):
             raise
         return _run(build, size, size, torch.device("cpu"))
@@ -76,7 +124,7 @@ def _takes(build: Build, size: int, image: int) -> bool:
     """Whether a model built for one size takes images of another one."""
     try:
         return _run(build, size, image, torch.device("meta")) is not None
-    except Exception:
+    except Exception:  # of any kind, as above: every one means that it does not
         return False
 
 

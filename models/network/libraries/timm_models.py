@@ -5,26 +5,23 @@ F7 is the model's pooled output without its class layer. Preprocessing is what t
 
 import re
 import sys
-from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache, partial
 from typing import Any, cast
 
 from torch import nn
 
-import models.network.torchvision_compat  # noqa: F401 - must come before timm, which imports torchvision
 from models.errors import ConfigError, WeightsUnavailableError
 from models.network.backbones import Backbone, StateDict, adapt_lite, efficientnet_lite_imagenet
-from models.network.cuts import with_decode_scale
-from models.network.libraries.probing import probe
+from models.network.libraries.probing import library_backbone
 from models.network.preprocess import Fit, Preprocess, Resampling
 
+# After `backbones`, which makes torchvision importable: timm imports it.
 # isort: split
 import timm
 from timm.models import PretrainedCfg, get_deprecated_models, get_pretrained_cfg, is_model, list_models
 
-# F7 of this width or less trains well at this rate; see `Backbone.default_lr`.
-DEFAULT_LR, LR_WIDTH = 0.1, 1280
+_RGB = 3
 _FITS: dict[str, Fit] = {"center": "crop", "squash": "stretch", "border": "pad"}
 _RESAMPLING: dict[str, Resampling] = {"bilinear": "bilinear", "random": "bilinear", "lanczos": "lanczos"}
 
@@ -43,20 +40,14 @@ def timm_backbone(model: str, size: int | None = None) -> Backbone:
     name, about = f"timm:{model}", _published_config(model)
     preprocess = _preprocess(name, about)
     side = size or preprocess.size
-    build = partial(_build, model, takes_size=about.fixed_input_size)
-    probed = probe(name, build, side, preprocess.size)
-    heads = (about.classifier,) if isinstance(about.classifier, str) else tuple(about.classifier or ())
-    return Backbone(
-        name=name,
-        feature_dim=probed.feature_dim,
-        min_image_size=1,
-        preprocess=with_decode_scale(replace(preprocess, size=side)),
-        default_lr=DEFAULT_LR * min(1.0, LR_WIDTH / probed.feature_dim),
-        build=partial(build, side),
+    return library_backbone(
+        name,
+        preprocess,
+        side,
+        build=partial(_build, model, takes_size=about.fixed_input_size),
         imagenet=partial(_published_weights, model, side, about),
-        heads=heads,
+        heads=(about.classifier,) if isinstance(about.classifier, str) else tuple(about.classifier or ()),
         adapt=_adapt,
-        fixed_size=probed.fixed_size,
         provenance={
             "library": f"timm {timm.__version__}",
             "weights": about.hf_hub_id or about.url or "none",
@@ -95,7 +86,7 @@ def _published_config(model: str) -> Any:
 
 def _preprocess(name: str, about: Any) -> Preprocess:
     channels, height, width = about.input_size
-    if channels != 3 or height != width:  # noqa: PLR2004 - RGB
+    if channels != _RGB or height != width:
         raise ConfigError(f"{name} reads {channels} channels of {height} × {width} pixels, not square RGB images.")
     fit = _FITS.get(about.crop_mode, "crop")
     return Preprocess(

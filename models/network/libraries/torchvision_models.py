@@ -4,7 +4,6 @@ F7 is the input of the class layer. Preprocessing is what torchvision publishes 
 """
 
 from collections import OrderedDict
-from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache, partial
 from typing import Any
@@ -12,14 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 
-import models.network.torchvision_compat  # noqa: F401 - must come before torchvision
 from models.errors import ConfigError, WeightsUnavailableError
 from models.network.backbones import Backbone, StateDict
-from models.network.cuts import with_decode_scale
-from models.network.libraries.probing import probe
-from models.network.libraries.timm_models import DEFAULT_LR, LR_WIDTH
+from models.network.libraries.probing import library_backbone
 from models.network.preprocess import Preprocess, Resampling
 
+# After `backbones`, which makes torchvision importable.
 # isort: split
 import torchvision
 from torchvision.models import MNASNet, VisionTransformer, get_model, get_model_builder, get_model_weights, list_models
@@ -48,19 +45,14 @@ def torchvision_backbone(model: str, size: int | None = None) -> Backbone:
     architecture = model.partition(".")[0]
     preprocess = _preprocess(weights)
     side = size or preprocess.size
-    build = partial(_build, architecture)
-    probed = probe(name, build, side, preprocess.size)
-    return Backbone(
-        name=name,
-        feature_dim=probed.feature_dim,
-        min_image_size=1,
-        preprocess=with_decode_scale(replace(preprocess, size=side)),
-        default_lr=DEFAULT_LR * min(1.0, LR_WIDTH / probed.feature_dim),
-        build=partial(build, side),
+    return library_backbone(
+        name,
+        preprocess,
+        side,
+        build=partial(_build, architecture),
         imagenet=partial(_published_weights, architecture, side, weights),
-        heads=(_class_layer_name(architecture, side), *_AUXILIARY_HEADS),
+        heads=(_class_layer_name(architecture, preprocess.size), *_AUXILIARY_HEADS),
         adapt=_adapt,
-        fixed_size=probed.fixed_size,
         provenance={
             "library": f"torchvision {torchvision.__version__}",
             "weights": f"{type(weights).__name__}.{weights.name}",
