@@ -1,8 +1,8 @@
 """Benchmark of the CPU time that a search takes, by process, beside that of decoding and encoding its image.
 
 Times of a search depend on what else the machine does; CPU time hardly does, so it shows where the work is. The server
-and its catalogue are those of `benchmarks/service.py`. Clients send an image as the body of a request, on a connection
-of their own, which costs them and the server least.
+and its catalogue are those of `benchmarks/server/running.py`. Clients send an image as the body of a request, on a
+connection of their own, which costs them and the server least.
 """
 
 import http.client
@@ -10,17 +10,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from app.model_switch.networks import model_cache_dir
-from app.search.encode.batching import open_encoder
-from app.settings import Settings
 from benchmarks.options import Options, Say, space_shortage
 from benchmarks.results import Results
-from benchmarks.service import (
-    CLIENTS,
+from benchmarks.server.running import (
     MODEL,
     PIXELS,
     QUERIES,
@@ -28,11 +23,10 @@ from benchmarks.service import (
     InProcessBaseline,
     Server,
     bytes_needed,
-    fill,
+    filled_service,
     jpegs,
-    serving,
 )
-from models.checkpoint.info import find_checkpoint, read_info
+from benchmarks.service import CLIENTS
 
 IMAGES, SECONDS, ROUNDS = 100_000, 10.0, 3
 SERVER, DECODING, DATABASE = "server", "decode processes", "database"
@@ -44,23 +38,14 @@ _OK = 200
 
 def run(options: Options, say: Say) -> Results:
     """Fill a catalogue, start the server, and measure."""
-    images, info = options.images or IMAGES, read_info(find_checkpoint(MODEL))
+    images = options.images or IMAGES
     results = Results("cpu", {"of": "a search", "pictures": images, "model": MODEL, "query": f"JPEG, {PIXELS} pixels"})
-    if lack := space_shortage(options.folder, bytes_needed(images, info)):
+    if lack := space_shortage(options.folder, bytes_needed(images)):
         results.skip("cpu", lack)
         return results
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(dir=options.folder)))
-        # When run as root, PostgreSQL has an account of its own, which needs access to the folder.
-        folder.chmod(0o755)
-        settings = Settings(data_dir=folder, demo="off", model=MODEL)
-        say(f"filling a catalogue with {images:,} made pictures")
-        fill(settings, info, images)
-        encoder, _ = open_encoder(find_checkpoint(MODEL), "cpu", "f32", model_cache_dir(settings))
-        bare = InProcessBaseline(stack.enter_context(closing(encoder)), info.preprocess)
-        server = stack.enter_context(serving(settings, results))
+    with filled_service(options.folder, images, results, say) as service:
         say("searching")
-        measure(results, server, bare, settings.data_dir, jpegs(QUERIES))
+        measure(results, service.server, service.bare, service.settings.data_dir, jpegs(QUERIES))
     return results
 
 

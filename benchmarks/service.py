@@ -6,73 +6,50 @@ machine's cores.
 """
 
 import http.client
-import io
-import json
-import os
-import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
-from itertools import cycle, islice
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from urllib.parse import quote
 
 import numpy as np
 
-from app.bootstrap import index_locations, open_database
-from app.catalogue import index_versions
-from app.demo.catalogue import demo_images
-from app.model_switch.index_factory import open_index
-from app.model_switch.networks import model_cache_dir, start_decode_workers
-from app.search.decode.image import DecodeLimits
-from app.search.decode.prepare import InProcessPreparer
+from app.model_switch.networks import start_decode_workers
 from app.search.decode.sandbox import Sandbox
-from app.search.encode.batching import MAX_BATCH, BatchingEncoder, open_encoder
-from app.settings import Settings
-from benchmarks.measure import Timing, cores, memory_of, time_interleaved
+from app.search.encode.batching import MAX_BATCH
+from benchmarks.measure import Timing, time_interleaved
 from benchmarks.options import PAPERS_SIZE, Options, Say, space_shortage
 from benchmarks.results import Results
-from benchmarks.synthetic.catalogue import SyntheticCatalogue
-from benchmarks.synthetic.populated import LABELS, PopulatedCatalogue
-from models.checkpoint.info import CheckpointInfo, find_checkpoint, read_info
-from models.network.preprocess import Preprocess
+from benchmarks.server.running import (
+    MODEL,
+    PIXELS,
+    QUERIES,
+    Images,
+    InProcessBaseline,
+    Server,
+    bytes_needed,
+    filled_service,
+    jpegs,
+)
+from benchmarks.synthetic.populated import LABELS
 
-MODEL, QUERIES, PIXELS = "general", 64, 640
 CLIENTS, SECONDS, ROUNDS = (1, 4, 16), 10.0, 3
 ADDED_AT_ONCE, ADDED = 50, 300
 BOUNDARY = "lookalike-benchmark"
-_ROW_BYTES = 700
-_START_TIMEOUT_S = 300
 _CREATED, _OK = 201, 200
-
-Images = list[bytes]
 
 
 def run(options: Options, say: Say) -> Results:
     """Fill a catalogue, start the server, and measure."""
     images = options.images or PAPERS_SIZE
     results = Results("service", {"pictures": images, "model": MODEL, "query": f"JPEG, {PIXELS} pixels"})
-    info = read_info(find_checkpoint(MODEL))
-    if lack := space_shortage(options.folder, bytes_needed(images, info)):
+    if lack := space_shortage(options.folder, bytes_needed(images)):
         results.skip("service", lack)
         return results
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(dir=options.folder)))
-        # When run as root, PostgreSQL has an account of its own, which needs access to the folder.
-        folder.chmod(0o755)
-        settings = Settings(data_dir=folder, demo="off", model=MODEL)
-        say(f"filling a catalogue with {images:,} made pictures")
-        fill(settings, info, images)
-        encoder, _ = open_encoder(find_checkpoint(MODEL), "cpu", "f32", model_cache_dir(settings))
-        bare = InProcessBaseline(stack.enter_context(closing(encoder)), info.preprocess)
+    with filled_service(options.folder, images, results, say) as service, ExitStack() as stack:
+        server, bare = service.server, service.bare
         queries, added = jpegs(QUERIES), jpegs(QUERIES + ADDED)[QUERIES:]
-        server = stack.enter_context(serving(settings, results))
-        sandbox = stack.enter_context(closing(start_decode_workers(settings, info)))
+        sandbox = stack.enter_context(closing(start_decode_workers(service.settings, service.info)))
         say("searching")
         search(results, server, bare, sandbox, queries)
         say("searching with many clients")
@@ -82,135 +59,6 @@ def run(options: Options, say: Say) -> Results:
         results.value("memory of the process, besides files", server.memory() / 1e6, "MB")
         results.value("memory of the codes, a picture", server.codes() / images, "bytes")
     return results
-
-
-def bytes_needed(images: int, info: CheckpointInfo) -> int:
-    """Return the disk space that a catalogue for the network takes, in bytes."""
-    return images * (4 * info.feature_dim + _ROW_BYTES)
-
-
-def fill(settings: Settings, info: CheckpointInfo, images: int) -> None:
-    """Write a catalogue for the network."""
-    with open_database(settings) as database:
-        with database.transaction() as session:
-            index_version = index_versions.activate_for(
-                session, info, find_checkpoint(MODEL), index=settings.index_backend
-            )
-        with closing(open_index(database, index_version, index_locations(settings))) as index:
-            made = SyntheticCatalogue(images, info.feature_dim, info.bits)
-            PopulatedCatalogue(database, index_version.id, index, made).up_to(images)
-
-
-def jpegs(count: int) -> Images:
-    """Return distinct drawings of the demo as JPEGs."""
-    drawn = [drawing.image.convert("RGB").resize((PIXELS, PIXELS)) for drawing in islice(demo_images(), QUERIES)]
-    made = []
-    for number, image in enumerate(islice(cycle(drawn), count)):
-        data = io.BytesIO()
-        # One changed pixel makes every file distinct.
-        image.putpixel((number % PIXELS, number // PIXELS), (number % 256, 0, 0))
-        image.save(data, "JPEG", quality=85)
-        made.append(data.getvalue())
-    return made
-
-
-class InProcessBaseline:
-    """Decoding and encoding in this process, as the service does them."""
-
-    def __init__(self, encoder: BatchingEncoder, preprocess: Preprocess) -> None:
-        self._encoder, self._prepare = encoder, InProcessPreparer(preprocess, DecodeLimits())
-        self._team = ThreadPoolExecutor(cores())
-
-    def one(self, data: bytes) -> object:
-        """Decode and encode one image."""
-        return self._encoder.encode_one(self._prepare(data).pixels).result()
-
-    def decode(self, data: bytes) -> object:
-        """Decode and preprocess one image."""
-        return self._prepare(data)
-
-    def many(self, images: Images) -> object:
-        """Decode images on all cores, then encode them in batches."""
-        return self._encoder.encode_many([made.pixels for made in self._team.map(self._prepare, images)])
-
-    def encoding(self, images: Images) -> Callable[[], object]:
-        """Return a call that encodes images in batches; they are decoded beforehand."""
-        prepared = [self._prepare(data).pixels for data in images]
-        return lambda: self._encoder.encode_many(prepared)
-
-
-class Server:
-    """A running server: its port and memory use."""
-
-    def __init__(self, port: int, process: "subprocess.Popen[bytes]") -> None:
-        self.port, self._process = port, process
-
-    @property
-    def process_id(self) -> int:
-        """Id of the server's process."""
-        return self._process.pid
-
-    def connect(self) -> http.client.HTTPConnection:
-        """Open a persistent connection."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.connect()
-        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection
-
-    def codes(self) -> int:
-        """Return the bytes of memory of the codes, with their ids and slots."""
-        with closing(self.connect()) as connection:
-            connection.request("GET", "/stats")
-            return int(json.loads(connection.getresponse().read())["bytes"]["codes"])
-
-    def memory(self) -> int:
-        """Return the process's anonymous memory in bytes, without mapped files; 0 if unknown."""
-        return memory_of(self._process.pid, "RssAnon")
-
-
-@contextmanager
-def serving(settings: Settings, results: Results) -> Iterator[Server]:
-    """Start a server on a data folder; record the start time."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    own = {
-        "LOOKALIKE_DATA_DIR": str(settings.data_dir),
-        "LOOKALIKE_DEMO": "off",
-        "LOOKALIKE_PORT": str(port),
-        # Adapting is another process, which would take CPU time from the server, and then change its codes.
-        "LOOKALIKE_ADAPT": "off",
-        "LOOKALIKE_WORKERS": str(settings.workers),
-        "LOOKALIKE_INDEX_BACKEND": settings.index_backend,
-        **({"LOOKALIKE_MILVUS_URI": settings.milvus_uri} if settings.milvus_uri else {}),
-    }
-    started = time.perf_counter()
-    log = (settings.data_dir / "server.log").open("wb")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app.cli.main", "serve"], env=os.environ | own, stdout=log, stderr=log
-    )
-    try:
-        server = Server(port, process)
-        wait_until_ready(server, process, started + _START_TIMEOUT_S)
-        results.value("start", time.perf_counter() - started, "s")
-        yield server
-    finally:
-        process.terminate()
-        process.wait(60)
-        log.close()
-
-
-def wait_until_ready(server: Server, process: "subprocess.Popen[bytes]", until: float) -> None:
-    """Poll the server until it is ready for searches."""
-    while time.perf_counter() < until and process.poll() is None:
-        try:
-            with closing(server.connect()) as connection:
-                connection.request("GET", "/readyz")
-                if connection.getresponse().status == _OK:
-                    return
-        except OSError:
-            time.sleep(0.05)
-    raise RuntimeError("The server did not start. Its log is server.log in the data folder")
 
 
 def post(connection: http.client.HTTPConnection, path: str, field: str, images: Images, wanted: int) -> bytes:

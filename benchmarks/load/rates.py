@@ -6,11 +6,9 @@ is timed from the request to the first byte.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from urllib.error import URLError
-from urllib.request import urlopen
+
+import httpx
 
 from app.errors import LookalikeError
 from app.settings import Settings
@@ -18,11 +16,11 @@ from benchmarks.load.artillery import LoadResult, find_artillery, generate
 from benchmarks.measure import cores
 from benchmarks.options import Options, Say, space_shortage
 from benchmarks.results import Results
-from benchmarks.service import MODEL, PIXELS, QUERIES, fill, jpegs, serving
+from benchmarks.server.running import MODEL, PIXELS, QUERIES, bytes_needed, catalogue_folder, fill, jpegs, serving
 from models.checkpoint.info import find_checkpoint, read_info
 
 IMAGES, RATES, SECONDS = 100_000, (5, 10, 20, 40), 30
-_ROW_BYTES, _OK, _WARM_UP_S = 700, 200, 5
+_OK, _WARM_UP_S = 200, 5
 # A service keeps up with a rate if it answers this share of the requests with a result.
 _KEEPS_UP = 0.99
 
@@ -39,8 +37,7 @@ def run(options: Options, say: Say) -> Results:
         return results
     images = options.images or IMAGES
     results = Results("load", {"pictures": images, "model": MODEL, **about})
-    needed = 2 * images * (4 * read_info(find_checkpoint(MODEL)).feature_dim + _ROW_BYTES)
-    if lack := space_shortage(options.folder, needed):
+    if lack := space_shortage(options.folder, 2 * bytes_needed(images)):
         results.skip("load", lack)
         return results
     for name, settings in services(options.folder, images, results, say):
@@ -69,14 +66,6 @@ def services(folder: Path, images: int, results: Results, say: Say) -> Iterator[
             results.skip("Milvus Lite, 1 worker", str(missing))
             return
         yield "Milvus Lite, 1 worker", milvus
-
-
-@contextmanager
-def catalogue_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary data folder that PostgreSQL's account can reach."""
-    with TemporaryDirectory(dir=folder) as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
 
 
 def measure(results: Results, service: str, url: str, rates: tuple[int, ...], seconds: int, say: Say) -> None:
@@ -111,8 +100,7 @@ def require_ready(url: str) -> None:
         LookalikeError: it does not answer, or is not ready.
     """
     try:
-        with urlopen(f"{url.rstrip('/')}/readyz", timeout=10) as response:  # noqa: S310 - the user's own address
-            response.read()
-    except (TimeoutError, URLError, ValueError, OSError) as error:
+        httpx.get(f"{url.rstrip('/')}/readyz", timeout=10).raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         reason = f"{url} is no service that is ready ({error}). Start one with `lookalike serve`."
         raise LookalikeError(reason) from error

@@ -1,0 +1,1 @@
+"""A running server for benchmarks, with a synthetic catalogue."""
