@@ -3,8 +3,10 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -42,16 +44,19 @@ def load_originals(
     number = {name: at for at, name in enumerate(names)}
     images, labels = allocate_images(len(originals), preprocess.shape), list[int]()
 
-    def decode(original: Original) -> np.typing.NDArray[np.uint8] | None:
+    def decode(original: Original) -> NDArray[np.uint8] | None:
         try:
-            return np.asarray(prepare(read(original[0])).image)
+            return prepare(read(original[0])).pixels
         except (OSError, ImageRejectedError):
             return None
+
+    def decode_all(threads: ThreadPoolExecutor, some: Sequence[Original]) -> list[NDArray[np.uint8] | None]:
+        return list(threads.map(decode, some))
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for first in range(0, len(originals), _BATCH_SIZE):
             batch = originals[first : first + _BATCH_SIZE]
-            decoded = retry_while_unavailable(lambda batch=batch: list(threads.map(decode, batch)))  # type: ignore[misc]
+            decoded = retry_while_unavailable(partial(decode_all, threads, batch))
             for (_, label), image in zip(batch, decoded, strict=True):
                 if image is not None:
                     images[len(labels)] = image

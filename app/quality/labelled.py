@@ -8,9 +8,8 @@ compared on images that none of them was trained on.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +21,11 @@ from app.catalogue.database.tables import Image
 from app.catalogue.filters.facets import count_facets
 from app.catalogue.filters.sql import field_value
 from app.errors import LookalikeError
+from app.quality.messages import listed, nearest_or_all
 from models.data.dataset import LabelledFiles
 
 MIN_LABELS, MIN_IMAGES_PER_LABEL = 2, 20
 _HELD_OUT_ONE_IN = 10
-_MAX_LISTED = 8
 
 
 @dataclass(frozen=True)
@@ -103,9 +102,8 @@ def _read_products(session: Session, name: str) -> dict[str, str]:
     )
     found = {sha256: json.dumps(product, sort_keys=True) for sha256, product in rows}
     if not found:
-        names = [known.name for known in count_facets(session, true()).fields]
-        close = get_close_matches(name, names, n=1, cutoff=0.5)
-        hint = f"Did you mean {close[0]}?" if close else f"The fields are: {_listed(names) or 'none'}."
+        names = (known.name for known in count_facets(session, true()).fields)
+        hint = nearest_or_all(name, names, "The fields are:")
         raise LookalikeError(f"--products: no labelled image has the field {name}. {hint}")
     return found
 
@@ -119,14 +117,14 @@ def drop_rare_labels(labelled: Labelled) -> tuple[Labelled, list[str]]:
     counts = Counter(label for _, label in labelled.pairs)
     rare = sorted(label for label, count in counts.items() if count < MIN_IMAGES_PER_LABEL)
     if len(counts) - len(rare) < MIN_LABELS:
-        present = _listed(f"{label} ({count})" for label, count in counts.most_common())
+        present = listed(f"{label} ({count})" for label, count in counts.most_common())
         raise LookalikeError(
             f"Training needs at least {MIN_LABELS} labels with {MIN_IMAGES_PER_LABEL} different images each. "
             f"The catalogue has {present or 'no labels'}. Add labels with `lookalike index FOLDER`, which takes them "
             "from subfolders, or with PATCH /images/{id}."
         )
     rest = labelled.only(tuple(pair for pair in labelled.pairs if pair[1] not in rare))
-    dropped = _listed(f"{label} ({counts[label]})" for label in rare)
+    dropped = listed(f"{label} ({counts[label]})" for label in rare)
     return rest, [f"Labels with fewer than {MIN_IMAGES_PER_LABEL} images are left out: {dropped}."] if rare else []
 
 
@@ -151,9 +149,3 @@ def load_selection(path: Path) -> Labelled:
         return Labelled(tuple((str(sha256), str(label)) for sha256, label in pairs), dict(products))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise LookalikeError(f"{path} is damaged ({error}). Delete it to start the training again.") from error
-
-
-def _listed(words: Iterable[str]) -> str:
-    all_words = list(words)
-    more = f" and {len(all_words) - _MAX_LISTED} more" if len(all_words) > _MAX_LISTED else ""
-    return ", ".join(all_words[:_MAX_LISTED]) + more

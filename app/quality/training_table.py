@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,10 @@ import numpy as np
 from app.common.unicode_names import PathFinder, nfc
 from app.errors import InvalidInputError
 from app.ingest.sources.table import SUFFIXES, Row, Table, TableLimits
+from app.quality.messages import listed, nearest_or_all
 from models.data.dataset import LabelColumns, LabelledFiles
 
 MAX_ROWS = 10_000_000
-# Names in a message.
-_MAX_LISTED = 5
 FILE, KEY, LABEL = "file", "key", "label"
 
 
@@ -75,7 +73,7 @@ class _Images:
             else:
                 rows.append({FILE: str(path), **{name: next(iter(found), None) for name, found in values.items()}})
         if contradictions:
-            self.notes.append(f"Images with contradicting labels are left out: {_listed(contradictions)}.")
+            self.notes.append(f"Images with contradicting labels are left out: {listed(contradictions)}.")
         if unlabelled:
             self.notes.append(f"{unlabelled:,} images without a value in {labels[0]} are left out.")
         return rows
@@ -106,16 +104,17 @@ def _read(path: Path, wanted: Sequence[str]) -> _Images:
         raise InvalidInputError(str(path), "has no rows")
     for name in wanted:
         if name not in columns:
-            raise InvalidInputError(str(path), _no_column(name, columns))
+            hint = nearest_or_all(name.casefold(), columns, "It has")
+            raise InvalidInputError(str(path), f"has no column {name}, or no value in it. {hint}")
     if not images.values:
         raise InvalidInputError(
             str(path),
-            f"none of its {rows:,} files exists in {path.parent.absolute()}, as {_listed(missing or unusable)}",
+            f"none of its {rows:,} files exists in {path.parent.absolute()}, as {listed(missing or unusable)}",
         )
     if missing:
-        images.notes.append(f"{len(missing):,} rows whose file does not exist are left out: {_listed(missing)}.")
+        images.notes.append(f"{len(missing):,} rows whose file does not exist are left out: {listed(missing)}.")
     if unusable:
-        images.notes.append(f"{len(unusable):,} rows that cannot be used are left out: {_listed(unusable)}.")
+        images.notes.append(f"{len(unusable):,} rows that cannot be used are left out: {listed(unusable)}.")
     return images
 
 
@@ -141,13 +140,6 @@ def _text(value: object) -> str:
     return nfc(str(value))
 
 
-def _no_column(name: str, columns: set[str]) -> str:
-    close = get_close_matches(name.casefold(), sorted(columns), n=1, cutoff=0.5)
-    if close:
-        return f"has no column {name}, or no value in it. Did you mean {close[0]}?"
-    return f"has no column {name}, or no value in it. It has {', '.join(sorted(columns))}"
-
-
 def _numbered(values: Sequence[str | None]) -> tuple[tuple[str, ...], np.typing.NDArray[np.int64]]:
     """Return the sorted distinct values, and the number of each image's value, −1 if it is missing."""
     names = tuple(sorted({value for value in values if value is not None}))
@@ -169,8 +161,3 @@ def _is_file(path: Path) -> bool:
     # A name that no file can have, or a folder that may not be entered.
     except (OSError, ValueError):
         return False
-
-
-def _listed(words: Sequence[str]) -> str:
-    more = f" and {len(words) - _MAX_LISTED:,} more" if len(words) > _MAX_LISTED else ""
-    return ", ".join(words[:_MAX_LISTED]) + more
