@@ -19,7 +19,7 @@ Positions = NDArray[np.int64]
 K = 10
 # Neighbours of one other label, and of the image's own, from which its label is probably wrong.
 MIN_OTHER, MAX_OWN = 0.8, 0.0
-# A label with fewer images cannot defend itself: others fill the neighbourhood.
+# Of a label with fewer images, too few neighbours can have the same label.
 MIN_IMAGES = 5
 MAX_LISTED = 50
 

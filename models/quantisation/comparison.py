@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.checkpoint.info import CheckpointInfo
 from models.data.dataset import LoadedImages
 from models.evaluation import metrics
-from models.network.codes import Codes, Floats, binarise
+from models.network.codes import Codes, Floats, binarise, unit_length
 from models.network.openvino_runtime import Images, OpenVinoRuntime
 
 K, MAX_QUERIES = 10, 500
@@ -142,9 +142,7 @@ def _encode(runtime: OpenVinoRuntime, images: Images, info: CheckpointInfo, repo
         features.append(f7)
         report(min(first + _BATCH, len(images)), len(images))
     found = np.concatenate(features)
-    if info.feature_norm == "unit":
-        found /= np.maximum(_lengths(found), np.float32(1e-12))[:, None]
-    return _Encoded(np.concatenate(codes), found)
+    return _Encoded(np.concatenate(codes), unit_length(found) if info.feature_norm == "unit" else found)
 
 
 def _search(encoded: _Encoded, queries: NDArray[np.int64], pool: int) -> dict[str, list[metrics.Ranking]]:
@@ -207,9 +205,7 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def _cosines(some: Floats, others: Floats) -> Floats:
-    products: Floats = np.einsum("ij,ij->i", some, others)
-    lengths: Floats = np.maximum(_lengths(some) * _lengths(others), np.float32(1e-12))
-    cosines: Floats = products / lengths
+    cosines: Floats = np.einsum("ij,ij->i", unit_length(some), unit_length(others))
     return cosines
 
 

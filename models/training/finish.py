@@ -12,11 +12,11 @@ from models.checkpoint.calibrate import calibrate_on_images
 from models.checkpoint.info import CheckpointInfo
 from models.data.training_data import TrainingData
 from models.evaluation.metrics import accuracy
-from models.network.codes import Codes, Floats
+from models.network.codes import Codes, Floats, unit_length
 from models.network.encode import Encode, encoder
 from models.network.latent_hash_net import LatentHashNet
 from models.training.config import TrainingConfig
-from models.training.measure import apply_head, best_ranking, unit
+from models.training.measure import apply_head, best_ranking
 from models.training.start import describe_start
 
 # Images to compare norms of F7 and pools on, without encoding a large set again.
@@ -73,7 +73,7 @@ def describe_encoded(
     def encode(images: NDArray[np.uint8]) -> tuple[Codes, Floats]:
         f7 = encode_in_batches(run, images)
         codes = apply_head(network, f7, np.zeros(len(f7), np.int64))[1].codes
-        return codes, unit(f7) if norm == "unit" else f7
+        return codes, unit_length(f7) if norm == "unit" else f7
 
     about: dict[str, Any] = {"recipe": asdict(recipe), "pictures": len(data.training.labels)}
     about |= {"history": scores["history"], "files": data.files, "held_out": data.held_out_files}

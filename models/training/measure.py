@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from models.checkpoint.info import FeatureNorm
 from models.data.dataset import LoadedImages
 from models.evaluation.metrics import accuracy, retrieval
-from models.network.codes import Codes, Floats, binarise
+from models.network.codes import Codes, Floats, binarise, unit_length
 from models.network.latent_hash_net import LatentHashNet
 
 NORMS: tuple[FeatureNorm, ...] = ("raw", "unit")
@@ -35,7 +35,7 @@ class Encoded:
 
     def normed(self, norm: FeatureNorm) -> tuple[Codes, Floats, NDArray[np.int64]]:
         """Return codes, F7 with a norm, and labels."""
-        return self.codes, self.features if norm == "raw" else unit(self.features), self.labels
+        return self.codes, self.features if norm == "raw" else unit_length(self.features), self.labels
 
 
 def measure_rankings(queries: Encoded, database: Encoded) -> dict[RankingChoice, Measured]:
@@ -93,10 +93,3 @@ def apply_head(network: LatentHashNet, features: Floats, labels: NDArray[np.int6
     activations = network.activations(torch.from_numpy(features).to(device))
     logits = network.classifier(activations).float().cpu().numpy()
     return logits, Encoded(binarise(activations.float().cpu().numpy()), features, labels)
-
-
-def unit(features: Floats) -> Floats:
-    """Scale F7 `(n, d)` to unit length."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", features, features))
-    scaled: Floats = features / np.maximum(lengths, np.float32(1e-12))[:, None]
-    return scaled

@@ -1,7 +1,7 @@
 """Which images show one product, where no table says it: near-copies by frozen F7, connected.
 
 A seller photographs a product several times, and shops list it in several sizes. Held out one by one, such images
-measure memory: the network has seen the product. So near-copies stay on one side of the split.
+measure what the network remembers: it has seen the product. So near-copies stay on one side of the split.
 """
 
 import json
@@ -16,11 +16,10 @@ from models.data.folders import TRAIN, VALIDATION
 from models.data.held_out import HELD_OUT
 from models.errors import DatasetError
 from models.evaluation.encode_files import encode_files, prepare_for_inference
-from models.network.codes import Floats
+from models.network.codes import Floats, unit_length
 from models.network.latent_hash_net import LatentHashNet
 from models.network.registry import new_preprocess
 from models.training.devices import from_rank_zero
-from models.training.measure import unit
 from models.training.requirements import RunFiles
 
 Positions = NDArray[np.int64]
@@ -53,7 +52,8 @@ def with_products(splits: Splits, files: RunFiles, report: Callable[[int, int], 
         WeightsUnavailableError: the ImageNet weights of the network that compares them are not installed.
     """
     training = splits[TRAIN]
-    if VALIDATION in splits or len(training.classes) < 2:  # noqa: PLR2004 - which is an error of its own
+    # One class is an error of its own, when the images are read.
+    if VALIDATION in splits or len(training.classes) <= 1:
         return splits
     if training.products is not None:
         if len(np.unique(training.products)) < len(training):
@@ -77,7 +77,7 @@ def find_near_copies(features: Floats, labels: Positions) -> Positions:
         features: raw F7 `(n, d)`.
         labels: `(n,)`.
     """
-    rows = unit(features)
+    rows = unit_length(features)
     threshold = cosine_threshold(rows, labels)
     groups = np.arange(len(rows))
     for label in np.unique(labels):

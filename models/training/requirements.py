@@ -68,6 +68,7 @@ class RunFiles:
             )
 
 
+_MINUTE_S, _HOUR_S = 60, 3600
 # The checkpoint's float16 weights, and as much as a margin.
 FIT_BYTES_PER_WEIGHT = 4
 
@@ -167,7 +168,7 @@ class Cost:
 
 
 def duration(seconds: float) -> str:
-    """Describe a time: `40 s`, `12 min`, `3.5 h`."""
-    if seconds < 90:  # noqa: PLR2004 - a minute and a half
+    """Describe a time: `40 s`, `12 min`, `3.5 h`. The next unit begins at one and a half of it."""
+    if seconds < 1.5 * _MINUTE_S:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004 - likewise hours
+    return f"{seconds / _MINUTE_S:.0f} min" if seconds < 1.5 * _HOUR_S else f"{seconds / _HOUR_S:.1f} h"

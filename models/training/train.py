@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -179,12 +180,13 @@ def cost_of_rest(state: TrainingState, data: TrainingData, recipe: TrainingConfi
     epochs, steps = epochs_for(recipe, len(data.training.labels)), steps_per_epoch(data.training, recipe)
     trial = copy.deepcopy(state)
     trial.network.train()
-    times = [time.perf_counter()]
+    times = []
     for images, labels in islice(batches(data.training, recipe, 0), TIMED_STEPS + 1):
+        began = time.perf_counter()
         train_step(trial, images, labels, recipe)
-        times.append(time.perf_counter())
-    # The first step allocates memory.
-    seconds = (times[-1] - times[1]) / max(len(times) - 2, 1) if len(times) > 2 else times[-1] - times[0]  # noqa: PLR2004
+        times.append(time.perf_counter() - began)
+    # The first step allocates memory, so it counts only if it is alone.
+    seconds = fmean(times[1:] or times)
     measured = MONITORED + len(data.held_out.labels)
     left = 0 if state.is_finished(epochs, recipe.patience) else epochs - state.epoch
     return Cost(left, steps, seconds, recipe.batch, measured, space_needed(state.network))

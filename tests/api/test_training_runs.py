@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -75,7 +76,7 @@ def test_run_that_does_not_exist_is_404(client: TestClient, folder: Path, name: 
         assert response.headers["content-type"] == "application/problem+json"
 
 
-def events(text: str) -> list[dict[str, object]]:
+def events(text: str) -> list[dict[str, Any]]:
     return [json.loads(line.removeprefix("data:")) for line in text.splitlines() if line.startswith("data:")]
 
 
@@ -95,7 +96,7 @@ def test_events_follow_the_log_until_the_run_is_done(
 
     monkeypatch.setattr("app.api.routes.job_events.asyncio.sleep", next_step)
     found = events(client.get("/training/runs/mine/events").text)
-    assert [(one["state"], len(one["history"])) for one in found] == [("running", 0), ("running", 1), ("done", 1)]  # type: ignore[arg-type]
+    assert [(one["state"], len(one["history"])) for one in found] == [("running", 0), ("running", 1), ("done", 1)]
 
 
 def test_page_is_open_and_loads_its_script(client: TestClient) -> None:

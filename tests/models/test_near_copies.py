@@ -9,8 +9,8 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from models.data.dataset import read_splits
 from models.data.folders import TRAIN, VALIDATION
+from models.network.codes import unit_length
 from models.training import near_copies
-from models.training.measure import unit
 from models.training.near_copies import connected, cosine_threshold, find_near_copies, with_products
 from models.training.requirements import RunFiles
 from tests.images import corners, gradient
@@ -22,12 +22,12 @@ def vectors(*degrees: float) -> np.typing.NDArray[np.float32]:
 
 
 def test_rows_are_connected_through_others() -> None:
-    assert connected(unit(vectors(0, 90, 4, 8, 94, 45)), np.cos(np.radians(5))).tolist() == [0, 1, 0, 0, 1, 5]
+    assert connected(unit_length(vectors(0, 90, 4, 8, 94, 45)), np.cos(np.radians(5))).tolist() == [0, 1, 0, 0, 1, 5]
 
 
 def test_components_equal_those_of_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(near_copies, "_BLOCK", 16)
-    rows = unit(np.random.default_rng(0).normal(size=(150, 4)).astype(np.float32))
+    rows = unit_length(np.random.default_rng(0).normal(size=(150, 4)).astype(np.float32))
     reached = rows @ rows.T > 0.95
     for _ in range(8):
         reached = (reached.astype(int) @ reached.astype(int)) > 0
@@ -36,7 +36,7 @@ def test_components_equal_those_of_brute_force(monkeypatch: pytest.MonkeyPatch) 
 
 def test_threshold_is_what_one_in_ten_images_exceeds_with_another_class() -> None:
     rng = np.random.default_rng(0)
-    rows, labels = unit(rng.normal(size=(400, 16)).astype(np.float32)), rng.integers(0, 4, 400)
+    rows, labels = unit_length(rng.normal(size=(400, 16)).astype(np.float32)), rng.integers(0, 4, 400)
     threshold = cosine_threshold(rows, labels)
     cosines = np.where(labels[:, None] == labels, -1, rows @ rows.T)
     assert np.mean(cosines.max(axis=1) > threshold) == pytest.approx(0.1, abs=0.003)
