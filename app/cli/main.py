@@ -2,17 +2,7 @@
 
 import typer
 
-from app.cli import (
-    bench,
-    catalogue,
-    comparison,
-    duplicates,
-    evaluation,
-    index,
-    keys,
-    quality,
-    serve,
-)
+from app.cli import bench, catalogue, comparison, duplicates, evaluation, index, keys, quality, serve
 from app.cli.images import delete, export, look, search, trash, update
 from app.cli.models import quantise, training
 from app.cli.terminal import prepare_terminal

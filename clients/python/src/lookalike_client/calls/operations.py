@@ -44,6 +44,7 @@ class AvailableModel:
     """A model that the catalogue can move to.
 
     Attributes:
+        precision: `f32`, or `int8` or `bf16` for a quantised one.
         classes: number of labels that it was trained with; 0 for a model that knows no labels.
         active: whether the catalogue uses it.
     """
@@ -53,6 +54,7 @@ class AvailableModel:
     backbone: str
     bits: int
     feature_dim: int
+    precision: str
     classes: int
     active: bool
 
@@ -63,7 +65,7 @@ class Task:
 
     Attributes:
         kind: `adapt`, `reindex` or `report`.
-        state: `running`, `succeeded`, `failed` or `cancelled`.
+        state: `running`, `done`, `failed` or `cancelled`.
         model: the model that a reindex moves to.
         step: what it is doing; None at first.
         processed: progress of the step.
