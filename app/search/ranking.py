@@ -1,7 +1,7 @@
 """Rank images for a query: the coarse and the fine step of each mode, then similarity."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -160,4 +160,4 @@ def with_similarity(found: list[Match], curve: Curve | None, minimum: float | No
     for match in found:
         similarity = curve(match.distance) if curve is not None else None
         if minimum is None or similarity is None or similarity >= minimum:
-            yield replace(match, similarity=similarity)
+            yield Match(match.id, match.distance, match.hamming, similarity)

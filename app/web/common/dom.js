@@ -77,3 +77,12 @@ export function image(src, alt) {
   img.src = src;
   return img;
 }
+
+/**
+ * Do something after the changes so far are on the screen: what may wait must not delay the results.
+ *
+ * @param {() => void} action
+ */
+export function afterPaint(action) {
+  requestAnimationFrame(() => setTimeout(action));
+}

@@ -2,6 +2,22 @@
 
 import { stringifyJson } from "./json.js";
 
+/** @type {Map<string, Intl.NumberFormat>} */
+const formats = new Map();
+
+/**
+ * Format a number in English. Formats are kept, because making one takes longer than building a tile.
+ *
+ * @param {number} value
+ * @param {Intl.NumberFormatOptions} options
+ */
+export function formatNumber(value, options) {
+  const key = JSON.stringify(options);
+  const format = formats.get(key) ?? new Intl.NumberFormat("en", options);
+  formats.set(key, format);
+  return format.format(value);
+}
+
 /**
  * Format a distance with about three digits, so that distances of one list line up.
  *
@@ -9,7 +25,7 @@ import { stringifyJson } from "./json.js";
  */
 export function formatDistance(value) {
   const digits = value < 10 ? 2 : value < 100 ? 1 : 0;
-  return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return formatNumber(value, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
 /**

@@ -4,7 +4,7 @@
  * The fields are chosen by the user and stored in the browser. Independent of the DOM.
  */
 
-import { displayText } from "../common/format.js";
+import { displayText, formatNumber } from "../common/format.js";
 
 /** @import { Picture } from "../api/client.js" */
 
@@ -112,7 +112,7 @@ function formatPrice(value, field, metadata) {
   const style = /^[A-Z]{3}$/.test(currency)
     ? { style: /** @type {const} */ ("currency"), currency }
     : { minimumFractionDigits: 2, maximumFractionDigits: 2 };
-  return new Intl.NumberFormat("en", style).format(Number(value));
+  return formatNumber(Number(value), style);
 }
 
 /** @param {Captioned} picture */

@@ -1,6 +1,6 @@
 /** Controls of the results: filters, captions, details (search mode, options, timing), and chips for what is active. */
 
-import { byId, el } from "../common/dom.js";
+import { afterPaint, byId, el } from "../common/dom.js";
 import { toConditions, toFilterParams } from "../filters/conditions.js";
 import { FilterPanel } from "../filters/filter-panel.js";
 import { FilterPlace } from "../filters/filter-place.js";
@@ -11,6 +11,7 @@ import { toMode } from "./query.js";
 import { pictureOf, showCaption } from "./tiles.js";
 import { timing } from "./timing.js";
 
+/** @import { SearchResponse } from "../api/client.js" */
 /** @import { OnChange } from "./chips.js" */
 /** @import { Query } from "./query.js" */
 /** @import { View } from "./views.js" */
@@ -24,6 +25,8 @@ const MODE_HINTS = {
 export class Toolbar {
   /** @type {Query | null} */
   query = null;
+  /** @type {SearchResponse | null} */
+  response = null;
 
   /** @param {OnChange} onChange */
   constructor(onChange) {
@@ -38,7 +41,10 @@ export class Toolbar {
     disclosure(
       byId("details-button"),
       byId("details"),
-      () => this.query && this.options.loadGroups(this.query),
+      () => {
+        this.showOptions();
+        if (this.query) this.options.loadGroups(this.query);
+      },
     );
   }
 
@@ -52,9 +58,15 @@ export class Toolbar {
     showChips(byId("chips"), query, response !== null, this.onChange);
     byId("warnings").replaceChildren(...warnings.map((warning) => el("p", {}, warning)));
     byId("timing").replaceChildren(...(response ? [timing(response)] : []));
-    if (response) this.options.show(query, response);
+    this.response = response;
+    if (!byId("details").hidden) this.showOptions();
     this.filterPlace.showCount(total ?? null, Boolean(query.label || query.filter));
-    if (this.filterPlace.visible) this.showFilters();
+    if (this.filterPlace.visible) afterPaint(() => this.showFilters());
+  }
+
+  /** Show the options of the search. Only called while they are visible. */
+  showOptions() {
+    if (this.query && this.response) this.options.show(this.query, this.response);
   }
 
   /** Load and show the facet counts. Only called while they are visible, because counting reads every picture. */
