@@ -69,9 +69,10 @@ export function byId(id) {
  *
  * @param {string} src
  * @param {string} alt
+ * @param {Record<string, unknown>} [properties] set before `src`, which starts loading
  */
-export function image(src, alt) {
-  const img = el("img", { alt, decoding: "async", draggable: false });
+export function image(src, alt, properties = {}) {
+  const img = el("img", { alt, decoding: "async", draggable: false, ...properties });
   const replace = () => Object.assign(img, { src: new URL("../icon.svg", import.meta.url).href, className: "missing" });
   img.addEventListener("error", replace, { once: true });
   img.src = src;

@@ -101,7 +101,7 @@ function label({ label: name, images, precision, examples }) {
  * @param {string} name
  */
 function example(id, name) {
-  const picture = image(new URL(`images/${id}/thumbnail`, BASE).href, `Search with picture ${id}, ${name}`);
-  picture.loading = "lazy";
+  const thumbnail = new URL(`images/${id}/thumbnail`, BASE).href;
+  const picture = image(thumbnail, `Search with picture ${id}, ${name}`, { loading: "lazy" });
   return el("a", { href: new URL(`?id=${id}`, BASE).href }, picture);
 }

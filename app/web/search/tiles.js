@@ -84,8 +84,7 @@ function tile(picture, urlOf, band) {
   const link = el("a", { className: "tile", href: urlOf({ ...NO_SOURCE, id: String(id) }) });
   link.dataset.id = String(id);
   if (link.dataset.id === current) link.ariaCurrent = "true";
-  const thumb = image(thumbnail, "");
-  thumb.loading = "lazy";
+  const thumb = image(thumbnail, "", { loading: "lazy" });
   const similarity = band && band !== UNRELATED ? [el("span", { className: "band" }, bandText(band))] : [];
   const below = el("span", { className: "below" }, el("span", { className: "line" }), ...similarity);
   link.append(el("span", { className: "frame" }, thumb), el("span", { className: "title" }), below);
