@@ -45,9 +45,11 @@ def large_picture() -> bytes:
 
 def searches(url: str, key: str) -> list[float]:
     """Search for a while; return the seconds of each search."""
-    taken, until, picture = [], time.monotonic() + SECONDS, encoded(gradient(640, 480))
+    taken: list[float] = []
+    picture = encoded(gradient(640, 480))
     with httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
         client.post("/search", files={"image": picture})
+        until = time.monotonic() + SECONDS
         while (began := time.monotonic()) < until:
             answer = client.post("/search", files={"image": picture})
             assert answer.status_code == 200, answer.text
