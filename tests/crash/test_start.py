@@ -21,13 +21,13 @@ from tests.cli.test_serve import processes_of
 from tests.conftest import free_port, running_server
 from tests.upgrade.record import make_checkpoint
 
-STARTS = int(os.environ.get("TORTURE_STARTS", "10"))
+STARTS = int(os.environ.get("TORTURE_STARTS", "4"))
 SERVES = int(os.environ.get("TORTURE_SERVES", "1"))
 CUT_STARTS = int(os.environ.get("TORTURE_CUT_STARTS", "3"))
 BUSY = 4
 # Generous for two cores with six processes; only a hang takes longer.
 START_S = 120
-# A machine that runs other tests too; alone an interrupted start ends within about two seconds.
+# Generous for a machine that runs other tests too.
 END_S = 30
 ENCODER = (
     "import sys; from pathlib import Path; from app.search.encode.batching import open_encoder\n"
