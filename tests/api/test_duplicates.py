@@ -158,6 +158,16 @@ def files(settings: Settings, name: str) -> list[Path]:
     return [path for path in (settings.data_dir / "pictures" / name).rglob("*") if path.is_file()]
 
 
+@pytest.mark.parametrize("side", [320, 800])
+def test_copies_are_found_with_thumbnails_of_another_size(client: TestClient, settings: Settings, side: int) -> None:
+    """Thumbnails of an earlier version, smaller or larger, until they are renewed."""
+    large = scaled(picture(0), 2)
+    ids = add(client, encoded(large, "PNG"), COPIES["JPEG 50"](large))
+    for path, image in zip(files(settings, "thumbnails"), (large, large), strict=True):
+        path.write_bytes(encoded(scaled(image, side / image.width)))
+    assert groups(client) == [ids]
+
+
 def test_copies_are_found_without_thumbnails(client: TestClient, settings: Settings) -> None:
     ids = add(client, encoded(picture(0)), encoded(scaled(picture(0), 0.5)), encoded(picture(0), "WEBP"))
     thumbnails = files(settings, "thumbnails")

@@ -11,7 +11,7 @@ from app.catalogue.duplicates.distinct_pairs import distinct_from
 from app.catalogue.queries import OriginalSize
 from app.catalogue.storage.protocol import ImageStorage
 from app.errors import ImageRejectedError
-from app.search.decode.image import Crop
+from app.search.decode.image import Crop, thumbnail_size
 from app.search.decode.prepare import ImagePreparer
 from app.search.same_picture import Signature, same_pictures, same_proportions, signature
 
@@ -65,13 +65,24 @@ class StoredPictures:
             return None
 
     def _read(self, original: OriginalSize) -> Signature:
+        size = original.width, original.height
         try:
-            whole = self._decode_whole(self._storage.read_thumbnail(original.sha256))
+            whole = self._decode_whole(self._storage.read_thumbnail(original.sha256), *thumbnail_size(*size))
         except (FileNotFoundError, ImageRejectedError):
-            whole = self._decode_whole(self._storage.read(original.sha256))
-        return signature(whole, original.width, original.height)
+            whole = self._decode_whole(self._storage.read(original.sha256), *size)
+        return signature(whole, *size)
 
-    def _decode_whole(self, data: bytes) -> Image.Image:
-        """Decode as if a person had drawn the part: the whole picture, whatever the network cuts off."""
-        size = self._prepare(data)
-        return self._prepare(data, crop=Crop(0, 0, size.width, size.height)).image
+    def _decode_whole(self, data: bytes, width: int, height: int) -> Image.Image:
+        """Decode as if a person had drawn the part: the whole picture, whatever the network cuts off.
+
+        A thumbnail of an earlier version may have another size than expected, and is decoded again.
+        """
+        try:
+            decoded = self._prepare(data, crop=Crop(0, 0, width, height))
+            if (decoded.width, decoded.height) == (width, height):
+                return decoded.image
+        except ImageRejectedError as error:
+            if error.code != "crop_outside_image":
+                raise
+        decoded = self._prepare(data)
+        return self._prepare(data, crop=Crop(0, 0, decoded.width, decoded.height)).image
