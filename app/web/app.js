@@ -244,6 +244,7 @@ class Page {
     const { signal } = this.running;
     const { open } = this.route;
     showError("");
+    this.words.showError("");
     setBusy(true);
     if (requested !== "replace" || !this.view) this.showPending(route);
     try {
@@ -352,6 +353,7 @@ class Page {
     else if (fallsBack && isFiltered(route.query)) await this.open({ ...NO_SOURCE, query: DEFAULTS }, "restore");
     else if (this.view) this.showAgain(action);
     else this.strip.clear();
+    if (this.words.showRefusal(error, route.query.text)) return;
     showError(error instanceof UserError ? error.message : "An unexpected error occurred. Reload the page.");
   }
 }

@@ -63,8 +63,30 @@ def test_matching_pictures_begin_higher_than_at_the_start(page: Page) -> None:
     expect(page.get_by_role("searchbox", name="Search by words")).to_be_focused()
 
 
-def test_ten_thousand_letters_are_refused_with_a_sentence(page: Page) -> None:
+def test_ten_thousand_letters_are_refused_with_a_sentence_below_the_box(page: Page) -> None:
     open_start(page)
-    page.get_by_role("searchbox", name="Search by words").fill("a" * 10_000)
-    expect(page.locator("#message")).to_contain_text("text")
+    box, message = page.get_by_role("searchbox", name="Search by words"), page.locator("#words").get_by_role("alert")
+    box.fill("a" * 10_000)
+    expect(message).to_have_text("The search text has 10,000 characters; at most 512 are allowed.")
+    expect(box).to_have_accessible_description(re.compile("at most 512"))
+    expect(box).to_have_value("a" * 10_000)
+    expect(page.locator("#message")).to_be_empty()
     expect(page.locator(".tile").first).to_be_visible()
+    above, below = box.bounding_box(), message.bounding_box()
+    assert above is not None
+    assert below is not None
+    assert 0 <= below["y"] - (above["y"] + above["height"]) <= 8
+    box.fill("boot")
+    expect(page.locator(".chip")).to_have_text("“boot”")
+    expect(message).to_be_hidden()
+
+
+def test_words_that_are_refused_in_an_address_are_shown_again(page: Page) -> None:
+    page.goto("/?text=!!")
+    expect(page.locator("#heading")).to_have_text("Try one of these")
+    expect(page.get_by_role("searchbox", name="Search by words")).to_have_value("!!")
+    expect(page.locator("#words").get_by_role("alert")).to_have_text(
+        "The search text has no word. Give a letter or a digit."
+    )
+    page.get_by_role("searchbox", name="Search by words").fill("")
+    expect(page.locator("#words").get_by_role("alert")).to_be_hidden()

@@ -42,5 +42,5 @@ export async function toHttpError(response) {
   const detail = problem.detail || problem.title || `The service responded with status ${response.status}.`;
   const fields = (problem.errors ?? []).filter(({ reason }) => !detail.includes(reason));
   const message = [detail, ...fields.map(({ field, reason }) => `${field}: ${reason}`)].join(" ");
-  return new HttpError(message, response.status, problem.code ?? "");
+  return new HttpError(message, response.status, problem.code ?? "", problem.errors);
 }

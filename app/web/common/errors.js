@@ -7,11 +7,13 @@ export class HttpError extends UserError {
    * @param {string} message
    * @param {number} status
    * @param {string} code
+   * @param {{field: string, reason: string}[]} [fields] what is wrong with parameters and form fields
    */
-  constructor(message, status, code) {
+  constructor(message, status, code, fields = []) {
     super(message);
     this.status = status;
     this.code = code;
+    this.fields = fields;
   }
 }
 
