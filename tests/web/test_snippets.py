@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from urllib.parse import urlencode
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from app.settings import Settings
 from tests.api.server import serve
@@ -64,12 +65,12 @@ def picture() -> bytes:
     return random_image(5)
 
 
-def run_curl(text: str, folder: Path) -> list[Any]:
+def run_curl(text: str, folder: Path, name: str = "results") -> list[Any]:
     command = ["sh", "-c", f"{text} --silent --show-error --fail-with-body"]
     ended = subprocess.run(command, cwd=folder, env=keyed(), capture_output=True, check=False, timeout=60)
     assert ended.returncode == 0, ended.stderr
-    results: list[Any] = json.loads(ended.stdout)["results"]
-    return [match["key"] for match in results]
+    found: list[Any] = json.loads(ended.stdout)[name]
+    return [image["key"] for image in found]
 
 
 def run_python(text: str, folder: Path) -> list[Any]:
@@ -136,6 +137,44 @@ def test_search_by_id_runs_in_all_three(page: Page, tmp_path: Path) -> None:
     assert run_curl(texts["curl"], tmp_path) == wanted
     assert run_python(texts["python"], tmp_path) == wanted
     assert run_javascript(texts["javascript"], tmp_path, page) == wanted
+
+
+def test_search_by_words_runs_in_all_three(page: Page, tmp_path: Path) -> None:
+    parameters = {"text": "mug -absent", "sort": "-key", "filter": '{"$not": {"price": 7}}'}
+    texts = {
+        name: write(page, f"{name}Snippet", {"listed": True}, parameters) for name in ("curl", "python", "javascript")
+    }
+    found = page.request.get("/images", params=parameters).json()["items"]  # type: ignore[arg-type]  # text only
+    wanted = [image["key"] for image in found]
+    assert wanted == [f"key-{number}" for number in range(6, 0, -1)]
+    assert run_curl(texts["curl"], tmp_path, "items") == wanted
+    assert run_python(texts["python"], tmp_path) == wanted
+    assert run_javascript(texts["javascript"], tmp_path, page) == wanted
+
+
+def test_each_search_of_the_page_has_its_programs(page: Page, picture: bytes) -> None:
+    def program() -> str:
+        expect(page.locator("body")).not_to_have_class(re.compile("busy"))
+        if not page.locator("#details").is_visible():
+            page.get_by_role("button", name="Details", exact=True).click()
+        for name in ("Python", "JavaScript", "curl"):
+            page.get_by_role("button", name=f"Copy as {name}").click()
+            expect(page.locator("#snippets pre")).to_be_visible()
+        return page.locator("#snippets pre").inner_text()
+
+    page.goto("/")
+    expect(page.get_by_role("button", name="Details", exact=True)).to_be_hidden()
+    page.get_by_role("searchbox", name="Search by words").fill("mug")
+    expect(page.locator("#heading")).to_have_text("6 pictures match")
+    assert re.fullmatch(r"curl 'http://[^/]+/images\?text=mug&sort=mixed'", program())
+    expect(page.get_by_role("radio", name="Exact")).to_be_hidden()
+    page.set_input_files("#file", {"name": "photo.png", "mimeType": "image/png", "buffer": picture})
+    expect(page.locator("#query")).to_contain_text("photo.png")
+    assert '-F \'image=@"photo.png"\'' in program()
+    expect(page.get_by_role("radio", name="Exact")).to_be_visible()
+    page.goto("/?id=5")
+    expect(page.locator("#query .crop-button")).to_be_visible()
+    assert "/images/5/similar?" in program()
 
 
 def test_hostile_file_names_are_quoted(page: Page, picture: bytes, tmp_path: Path) -> None:

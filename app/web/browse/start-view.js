@@ -4,7 +4,7 @@ import { getFacets, getStats, listPictures } from "../api/client.js";
 import { el } from "../common/dom.js";
 import { pluralise } from "../common/format.js";
 import { routeUrl } from "../navigation/route.js";
-import { isFiltered } from "../search/query.js";
+import { DEFAULTS, isFiltered, nonDefaults } from "../search/query.js";
 import { pictureTiles } from "../search/tiles.js";
 import { emptyView } from "../search/views.js";
 import { labelChips } from "./label-chips.js";
@@ -15,7 +15,7 @@ import { MIXED, sortMenu } from "./sort-menu.js";
 /** @import { Stats } from "../api/client.js" */
 /** @import { Source } from "../navigation/route.js" */
 /** @import { Query } from "../search/query.js" */
-/** @import { View } from "../search/views.js" */
+/** @import { SearchRequest, View } from "../search/views.js" */
 
 const FIRST_PAGE = 100;
 
@@ -33,9 +33,10 @@ export async function startView(query, changeQuery, signal) {
   const filtered = isFiltered(query);
   if (!page.items.length && !filtered) return emptyView();
   const listing = new Listing(page, (limit, cursor) => listPictures(sorted, limit, cursor));
+  const request = filtered ? toRequest(sorted) : undefined;
   const pictures = el("div", {}, browseBar(query, sort, changeQuery, signal));
   if (!page.items.length)
-    return { ...emptyView(), heading: "No pictures match", warnings: page.warnings, pictures };
+    return { ...emptyView(), heading: "No pictures match", warnings: page.warnings, pictures, request };
   // A search is not sorted as the catalogue is.
   const urlOf = (/** @type {Source} */ source) => routeUrl({ ...source, query: { ...query, sort: null } });
   const grid = PictureGrid.create(listing, (picture) => pictureTiles([picture], urlOf)[0]);
@@ -46,7 +47,16 @@ export async function startView(query, changeQuery, signal) {
   const matching = { label, filter, text, count: listing.total };
   const selectable = { order: () => grid.ids, matching };
   const { total } = listing;
-  return { heading, note, warnings: [], pictures, queryImage: null, response: null, selectable, total };
+  return { heading, note, warnings: [], pictures, queryImage: null, response: null, selectable, total, request };
+}
+
+/**
+ * @param {Query} query
+ * @returns {SearchRequest}
+ */
+function toRequest({ label, filter, text, sort }) {
+  const parameters = new URLSearchParams(nonDefaults({ ...DEFAULTS, label, filter, text, sort }));
+  return { files: [], like: [], unlike: [], listed: true, parameters };
 }
 
 /**

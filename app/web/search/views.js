@@ -20,6 +20,7 @@ import { toQueryImage } from "./upload.js";
  * @property {string[]} files names of the uploads
  * @property {number[]} like ids
  * @property {number[]} unlike
+ * @property {boolean} [listed] whether it lists what words and filters find, without a picture to compare with
  * @property {URLSearchParams} parameters
  */
 
@@ -34,7 +35,7 @@ import { toQueryImage } from "./upload.js";
  * @property {Selectable | null} [selectable] what its tiles offer for selecting; null if they cannot be selected
  * @property {Examples} [examples]
  * @property {SearchRequest} [request]
- * @property {number | null} [total] number of pictures that match the filters
+ * @property {number | null} [total] number of pictures that the view shows
  */
 
 /**
@@ -133,6 +134,7 @@ function matchesView(queryImage, examples, response, query, urlOf) {
   if (!response.catalogue_size) return { ...emptyView(), queryImage, response, examples };
   const given = new Set([queryImage.picture, ...examples.like, ...examples.unlike].map((picture) => picture?.id));
   const matches = response.results.filter(({ id }) => !given.has(id)).slice(0, query.k);
+  // The first `k` of all that pass the filters, which is what the view shows.
   const found = { note: "", warnings, queryImage, response, examples, total: matches.length };
   if (!matches.length) return { ...found, heading: "No pictures found", pictures: hint() };
   return { ...found, heading: "Most similar first", pictures: matchList(matches, urlOf) };

@@ -10,6 +10,7 @@ import { parseJson, stringifyJson } from "../common/json.js";
  * @property {string[]} [unlikeFiles] names of the uploaded files to avoid
  * @property {(number | string)[]} [like] ids of pictures to find
  * @property {(number | string)[]} [unlike] ids of pictures to avoid
+ * @property {boolean} [listed] whether it lists what words and filters find, without a picture to compare with
  * @property {URLSearchParams} parameters of the API request
  * @property {boolean} [needsKey] whether the service requires an API key
  */
@@ -71,7 +72,7 @@ export function curlSnippet(request) {
 
 /** @param {SnippetRequest} request */
 export function pythonSnippet(request) {
-  const { files = [], unlikeFiles = [], like = [], unlike = [], parameters, needsKey = false } = request;
+  const { files = [], unlikeFiles = [], like = [], unlike = [], listed = false, parameters, needsKey = false } = request;
   const [image, ...others] = files;
   const only = singleId(request);
   const examples = [...others.map(pythonPath), ...like.map(String)];
@@ -90,11 +91,26 @@ export function pythonSnippet(request) {
     "from lookalike_client import Lookalike",
     "",
     `with Lookalike(${JSON.stringify(baseUrl())}${key}) as catalogue:`,
-    `    found = catalogue.${only ? "similar" : "search"}(${given.join(", ")})`,
-    "    for match in found.matches:",
-    "        print(match.similarity, match.key, match.label)",
+    ...(listed ? pythonListing(given) : pythonMatches(only ? "similar" : "search", given)),
     "",
   ].join("\n");
+}
+
+/** @param {string[]} given arguments */
+function pythonListing(given) {
+  return [`    for image in catalogue.list(${given.join(", ")}):`, "        print(image.id, image.key, image.label)"];
+}
+
+/**
+ * @param {"search" | "similar"} method
+ * @param {string[]} given arguments
+ */
+function pythonMatches(method, given) {
+  return [
+    `    found = catalogue.${method}(${given.join(", ")})`,
+    "    for match in found.matches:",
+    "        print(match.similarity, match.key, match.label)",
+  ];
 }
 
 /** @param {SnippetRequest} request */
@@ -121,7 +137,9 @@ export function javascriptSnippet(request) {
     `const answer = await fetch(${JSON.stringify(url)}${options.length ? `, { ${options.join(", ")} }` : ""});`,
     "const found = await answer.json();",
     "if (!answer.ok) throw new Error(found.detail);",
-    "for (const match of found.results) console.log(match.similarity, match.key, match.label);",
+    request.listed
+      ? "for (const image of found.items) console.log(image.id, image.key, image.label);"
+      : "for (const match of found.results) console.log(match.similarity, match.key, match.label);",
     "",
   ].join("\n");
 }
@@ -131,10 +149,10 @@ export function javascriptSnippet(request) {
  * @returns {Call}
  */
 function callOf(request) {
-  const { files = [], unlikeFiles = [], like = [], unlike = [], parameters } = request;
+  const { files = [], unlikeFiles = [], like = [], unlike = [], listed = false, parameters } = request;
   const only = singleId(request);
   const query = parameters.toString();
-  const path = only ? `images/${only}/similar` : "search";
+  const path = listed ? "images" : only ? `images/${only}/similar` : "search";
   const examples = unlike.length ? { like: like.map(Number), unlike: unlike.map(Number) } : { like: like.map(Number) };
   return {
     url: `${BASE.href}${path}${query && "?"}${query}`,
