@@ -3,6 +3,7 @@
 import re
 
 import httpx2
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.web.conftest import AddPicture
@@ -191,3 +192,31 @@ def test_breadcrumbs_omit_deleted_pictures(page: Page, add_picture: AddPicture) 
     expect(page).to_have_url(re.compile(rf"id={second}$"))
     expect(page.locator("#breadcrumbs a")).to_have_text(["Start"])
     assert first not in shown_ids(page)
+
+
+COVERED = """(toast) => {
+  const { left, top, width, height } = toast.getBoundingClientRect();
+  return !toast.contains(document.elementFromPoint(left + width / 2, top + height / 2));
+}"""
+
+
+@pytest.mark.parametrize("size", [(390, 844), (1280, 720)])
+def test_the_message_after_saving_is_not_covered(page: Page, add_picture: AddPicture, size: tuple[int, int]) -> None:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    dialog = open_edit(page, add_picture(key="own", label="boots"))
+    dialog.get_by_label("Label").fill("hats")
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.locator("#panel-title")).to_have_text("hats")
+    toast = page.get_by_role("status").locator(".toast")
+    expect(toast).to_contain_text("Saved.")
+    assert page.locator("#panel").evaluate("(panel) => panel.matches(':modal')") is (size[0] < 1024)
+    assert not toast.evaluate(COVERED)
+    page.get_by_role("button", name="Close", exact=True).click()
+    expect(page.locator("#panel")).to_be_hidden()
+    expect(toast).to_be_visible()
+    assert not toast.evaluate(COVERED)
+    page.locator(".tile").first.click()
+    expect(page.locator("#panel")).to_be_visible()
+    assert not toast.evaluate(COVERED)
+    toast.get_by_role("button", name="Dismiss").click()
+    expect(toast).to_have_count(0)

@@ -184,7 +184,8 @@ export class Panel {
     const active = /** @type {HTMLElement} */ (document.activeElement);
     const name = this.root.contains(active) ? nameOf(active) : null;
     const scroll = this.root.scrollTop;
-    this.root.replaceChildren(...content);
+    const toasts = this.root.querySelectorAll(":scope > #toasts"); // while the panel is modal
+    this.root.replaceChildren(...content, ...toasts);
     this.root.scrollTop = scroll;
     const same = [...this.root.querySelectorAll("button, a, summary")].find((control) => nameOf(control) === name);
     if (name !== null) /** @type {HTMLElement} */ (same ?? byId("panel-title")).focus({ preventScroll: true });
