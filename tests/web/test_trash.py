@@ -1,5 +1,7 @@
 """The trash: restore pictures, or delete them for good."""
 
+import re
+
 import httpx2
 from playwright.sync_api import Page, expect
 
@@ -57,3 +59,35 @@ def test_emptying_requires_confirmation(page: Page, add_picture: AddPicture, cat
     expect(page.locator("#heading")).to_have_text("The trash is empty")
     assert catalogue.get("/trash").json()["items"] == []
     assert catalogue.post("/trash/restore", json={"ids": [int(image_id)]}).status_code == 404
+
+
+def test_restoring_what_is_no_longer_in_the_trash_shows_why(
+    page: Page, add_picture: AddPicture, catalogue: httpx2.Client
+) -> None:
+    image_id = add_picture(key="own")
+    catalogue.delete(f"/images/{image_id}")
+    page.goto("/?trash")
+    page.locator(".tile").first.focus()
+    page.keyboard.press("x")
+    catalogue.delete("/trash").raise_for_status()  # what the service does when the time is over
+    page.get_by_role("button", name="Restore").click()
+    message = page.get_by_role("region", name="Selected pictures").get_by_role("alert")
+    expect(message).to_have_text(
+        re.compile(rf"^{image_id} is not in the trash\. .* Nothing was restored; add the files again instead\.$")
+    )
+    assert catalogue.get(f"/images/{image_id}").status_code == 404
+
+
+def test_undo_after_the_trash_was_emptied_shows_why(
+    page: Page, add_picture: AddPicture, catalogue: httpx2.Client
+) -> None:
+    image_id = add_picture(key="own")
+    page.goto(f"/?open={image_id}")
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog", name="Delete own?").get_by_role("button", name="Delete").click()
+    undo = page.locator(".toast").get_by_role("button", name="Undo")
+    expect(undo).to_be_visible()
+    catalogue.delete("/trash").raise_for_status()
+    undo.click()
+    expect(page.locator(".toast")).to_contain_text(f"{image_id} is not in the trash.")
+    expect(page.locator(".toast")).to_contain_text("Nothing was restored; add the files again instead.")
