@@ -170,7 +170,7 @@ def test_each_search_of_the_page_has_its_programs(page: Page, picture: bytes) ->
     expect(page.get_by_role("radio", name="Exact")).to_be_hidden()
     page.set_input_files("#file", {"name": "photo.png", "mimeType": "image/png", "buffer": picture})
     expect(page.locator("#query")).to_contain_text("photo.png")
-    assert '-F \'image=@"photo.png"\'' in program()
+    assert "-F 'image=@\"photo.png\"'" in program()
     expect(page.get_by_role("radio", name="Exact")).to_be_visible()
     page.goto("/?id=5")
     expect(page.locator("#query .crop-button")).to_be_visible()
