@@ -19,11 +19,6 @@ FULLY_VISIBLE = """(tiles) => tiles.filter((tile) => {
 OBSERVE_SHIFTS = """window.shifts = 0; new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifts += entry.value;
 }).observe({ type: 'layout-shift', buffered: true })"""
-SMALL_TARGETS = """() => [...document.querySelectorAll("a, button, summary, input, select")]
-  .filter((one) => one.checkVisibility() && !one.closest(".visually-hidden, #filters, .segments, #options"))
-  .filter((one) => !one.matches("p a, dd a, .tile, .brand") || one.matches(".tile"))
-  .filter((one) => one.getBoundingClientRect().height < 43.5)
-  .map((one) => one.outerHTML.slice(0, 80))"""
 
 
 @pytest.mark.parametrize(("viewport", "rows", "tiles"), [(LAPTOP, 2, 10), (PHONE, 1, 2)])
@@ -60,20 +55,6 @@ def test_layout_hardly_shifts(browser: Browser, server_url: str, viewport: Viewp
             )
             page.wait_for_timeout(300)
             assert page.evaluate("window.shifts") < 0.05, address
-
-
-def test_touch_targets_are_large(browser: Browser, server_url: str) -> None:
-    with browser.new_context(base_url=server_url, has_touch=True, is_mobile=True, viewport=PHONE) as context:
-        page = context.new_page()
-        open_start(page)
-        assert page.evaluate(SMALL_TARGETS) == []
-        open_search(page)
-        page.get_by_role("button", name="Details", exact=True).tap()
-        page.get_by_role("button", name="Captions").tap()
-        assert page.evaluate(SMALL_TARGETS) == []
-        page.locator(".tile").first.tap()
-        expect(page.locator("#panel .field-table")).to_be_visible()
-        assert page.evaluate(SMALL_TARGETS) == []
 
 
 def bands(route: Route, names: list[str]) -> None:
