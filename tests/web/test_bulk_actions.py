@@ -6,7 +6,7 @@ import json
 import re
 
 import httpx2
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Download, Page, expect
 
 from tests.web.selecting import bar, box, tile
 from tests.web.steps import hold
@@ -173,3 +173,43 @@ def test_more_than_sixteen_cannot_be_searched_with(page: Page) -> None:
     tile(page, 17).click()
     expect(bar(page)).to_contain_text("17 selected")
     expect(bar(page).get_by_role("button", name="Search")).to_have_count(0)
+
+
+def downloads_of(page: Page) -> list[Download]:
+    """Return the list of all further downloads."""
+    found: list[Download] = []
+
+    def collect(download: Download) -> None:
+        found.append(download)
+
+    page.on("download", collect)
+    return found
+
+
+def test_a_refused_export_shows_why_and_downloads_nothing(
+    listed: Page, catalogue: httpx2.Client, own: list[str]
+) -> None:
+    catalogue.patch(f"/images/{own[0]}", json={"metadata": {"Key": 1}}).raise_for_status()
+    downloads = downloads_of(listed)
+    box(listed, 1).click()
+    bar(listed).get_by_role("button", name="Export…").click()
+    dialog = listed.get_by_role("dialog", name="Export 1 picture")
+    dialog.get_by_role("link", name="CSV").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("Key")
+    expect(dialog.get_by_role("alert")).to_contain_text("JSON Lines")
+    assert downloads == []
+    with listed.expect_download() as download:
+        dialog.get_by_role("link", name="JSON Lines").click()
+    assert json.loads(download.value.path().read_text())["metadata"]["Key"] == 1
+    expect(dialog).to_have_count(0)
+
+
+def test_an_export_from_a_stopped_service_shows_why(listed: Page) -> None:
+    downloads = downloads_of(listed)
+    box(listed, 1).click()
+    bar(listed).get_by_role("button", name="Export…").click()
+    listed.route("**/images/export?*", lambda route: route.abort("connectionrefused"))
+    dialog = listed.get_by_role("dialog", name="Export 1 picture")
+    dialog.get_by_role("link", name="CSV").click()
+    expect(dialog.get_by_role("alert")).to_have_text("The service does not respond. Check that it is running.")
+    assert downloads == []

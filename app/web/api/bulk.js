@@ -3,7 +3,7 @@
 import { BASE } from "../common/base-url.js";
 import { parseJson } from "../common/json.js";
 import { jsonBody } from "./fetch.js";
-import { requestJson } from "./request.js";
+import { request, requestJson } from "./request.js";
 
 /** @import { Picture } from "./client.js" */
 
@@ -55,6 +55,18 @@ export function exportUrl({ ids, matching }, format) {
     for (const [name, value] of Object.entries(criteria(matching))) params.set(name, value);
   } else params.set("ids", ids.join(","));
   return new URL(`images/export?${params}`, BASE).href;
+}
+
+/**
+ * Check that the service exports a file: request it, and end the response after its head, which follows the checks.
+ *
+ * @param {string} url
+ * @param {AbortSignal} signal
+ * @throws {UserError} the service does not respond, or refuses the export
+ */
+export async function checkExport(url, signal) {
+  const response = await request(url, { signal });
+  await response.body?.cancel();
 }
 
 /**

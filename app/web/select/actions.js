@@ -1,6 +1,6 @@
 /** What can be done with selected pictures: label, set a field, search, export, delete. */
 
-import { deleteSelected, exportUrl, restoreDeletion, updateSelected } from "../api/bulk.js";
+import { checkExport, deleteSelected, exportUrl, restoreDeletion, updateSelected } from "../api/bulk.js";
 import { getFacets } from "../api/client.js";
 import { openDialog, openForm } from "../common/dialog.js";
 import { el } from "../common/dom.js";
@@ -147,16 +147,41 @@ function showDeleted(count, deletion, reload) {
 function openExport(selected) {
   if (!selected.matching && selected.ids.join().length > MAX_IDS_LENGTH)
     throw new UserError(`${countOf(selected)} are too many to export one by one. Select fewer, or all that match.`);
+  const message = el("p", { className: "error", role: "alert" });
+  const controller = new AbortController();
   const link = (/** @type {string} */ text, /** @type {"jsonl" | "csv"} */ format) => {
-    const anchor = el("a", { href: exportUrl(selected, format), download: `pictures.${format}` }, text);
-    anchor.addEventListener("click", () => dialog.close());
+    const anchor = el("a", { className: "link", href: exportUrl(selected, format), download: `pictures.${format}` }, text);
+    anchor.addEventListener("click", async (event) => {
+      event.preventDefault();
+      message.textContent = "";
+      try {
+        await download(anchor, controller.signal);
+        dialog.close();
+      } catch (error) {
+        if (!controller.signal.aborted) message.textContent = messageOf(error);
+      }
+    });
     return anchor;
   };
   const csv = link("CSV, for spreadsheets", "csv");
   const jsonl = link("JSON Lines, for programs", "jsonl");
   const text = el("p", {}, "The file has the key, label and metadata of each picture.");
   const links = el("p", { className: "controls" }, csv, jsonl);
-  const dialog = openDialog(`Export ${countOf(selected)}`, "export", text, links);
+  const dialog = openDialog(`Export ${countOf(selected)}`, "export", text, links, message);
+  dialog.addEventListener("close", () => controller.abort());
+}
+
+/**
+ * Let the browser download a file, which it writes to the disk while it arrives. It would show no error response, so
+ * the export is checked before.
+ *
+ * @param {HTMLAnchorElement} anchor
+ * @param {AbortSignal} signal
+ */
+async function download({ href, download }, signal) {
+  await checkExport(href, signal);
+  signal.throwIfAborted();
+  el("a", { href, download }).click();
 }
 
 /**
