@@ -89,7 +89,7 @@ def _field_names(session: Session, selection: Selection) -> list[str]:
     Raises:
         InvalidInputError: they cannot be columns: too many, or reserved, empty or equal but for spaces.
     """
-    advice = "Use format=jsonl"
+    advice = "Use JSON Lines (format=jsonl)"
     fields = select(func.jsonb_object_keys(Image.metadata_).label("name")).where(selection.condition).subquery()
     names = list(session.scalars(select(fields.c.name).distinct().limit(_MAX_COLUMNS + 1)))
     if len(names) + len(_COLUMNS) > _MAX_COLUMNS:

@@ -133,7 +133,7 @@ def test_fields_that_cannot_be_columns_are_named(client: TestClient, name: str) 
     answer = client.get("/images/export", params={"format": "csv"})
     assert answer.status_code == 422
     assert f"named {name!r}" in answer.json()["detail"] or "named 'price'" in answer.json()["detail"]
-    assert "Use format=jsonl" in answer.json()["detail"]
+    assert "Use JSON Lines (format=jsonl)" in answer.json()["detail"]
     assert json.loads(exported(client))["metadata"] == {"price": 1, name: 2}
 
 

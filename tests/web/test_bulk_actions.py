@@ -195,7 +195,7 @@ def test_a_refused_export_shows_why_and_downloads_nothing(
     bar(listed).get_by_role("button", name="Export…").click()
     dialog = listed.get_by_role("dialog", name="Export 1 picture")
     dialog.get_by_role("link", name="CSV").click()
-    expect(dialog.get_by_role("alert")).to_contain_text("Key")
+    expect(dialog.get_by_role("alert")).to_contain_text("a metadata field named 'Key' as a column")
     expect(dialog.get_by_role("alert")).to_contain_text("JSON Lines")
     assert downloads == []
     with listed.expect_download() as download:
