@@ -36,6 +36,16 @@ def test_every_broken_upload_and_unknown_image_is_listed(truth: Truth) -> None:
     assert found["unlike.0"] == 'there is no image with the key "no such key" in the catalogue.'
 
 
+@pytest.mark.parametrize("good", [None, 9])
+def test_sixteen_uploads_that_are_all_or_nearly_all_broken_are_all_listed(truth: Truth, good: int | None) -> None:
+    files = [("image", (f"broken {at}.jpg", b"no picture")) for at in range(16)]
+    if good is not None:
+        files[good] = ("image", ("good.png", image(good)))
+    found = errors(truth.client.post("/search", files=files))
+    assert set(found) == {f"image.{at}" for at in range(16) if at != good}
+    assert all(found[f"image.{at}"].startswith(f'"broken {at}.jpg": ') for at in range(16) if at != good)
+
+
 def test_only_broken_upload_has_its_own_code(truth: Truth) -> None:
     answer = truth.client.post("/search", files={"image": b"no picture"})
     assert (answer.status_code, answer.json()["code"]) == (422, "image_format_unsupported")
