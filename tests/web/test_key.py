@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, FilePayload, Page, Route, expect
 
 from tests.conftest import copy_data, running_server
 from tests.images import corners, encoded
+from tests.web.test_accessibility import group_of_two
 
 LOOKALIKE = (sys.executable, "-m", "app.cli.main")
 HOSTILE = '<img src=x onerror="document.title=1">'
@@ -143,6 +144,28 @@ def test_a_key_that_may_only_search_hides_changes_of_a_selection(page: Page, dat
     expect(bar.get_by_role("button", name="Export…")).to_be_visible()
     for name in ("Label…", "Field…", "Delete…"):
         expect(bar.get_by_role("button", name=name)).to_have_count(0)
+
+
+def test_a_key_that_may_only_search_reviews_nothing_and_is_told_what_the_trash_needs(
+    page: Page, data_dir: Path
+) -> None:
+    page.goto("/")
+    type_key(page, make_key(data_dir, "reader", "search"))
+    expect(page.locator(".tile").first).to_be_visible()
+    page.route("**/duplicates?*", lambda route: route.fulfill(json=group_of_two(page)))
+    page.goto("/?duplicates=exact")
+    expect(page.locator(".group-card")).to_contain_text("2 pictures")
+    expect(page.locator(".group-card").get_by_role("button")).to_have_count(0)
+    expect(page.locator(".group-card").get_by_role("radio")).to_have_count(0)
+    own: FilePayload = {"name": "own.png", "mimeType": "image/png", "buffer": encoded(corners(91, 61), "PNG")}
+    page.set_input_files("#file", own)
+    expect(page.locator("#query")).to_contain_text("the link cannot be shared")
+    expect(page.get_by_role("button", name="Crop")).to_be_visible()
+    expect(page.get_by_role("button", name="Add to the catalogue")).to_have_count(0)
+    page.goto("/?trash")
+    expect(page.locator("#key-message")).to_contain_text('The key "reader" lacks the scope "write".')
+    page.keyboard.press("Escape")
+    expect(page.locator("#message")).to_contain_text('The key "reader" lacks the scope "write".')
 
 
 def test_the_key_can_be_changed(page: Page, data_dir: Path) -> None:

@@ -41,7 +41,6 @@ export class Group {
 
   /** @param {boolean} complete */
   actions(complete) {
-    const write = (/** @type {HTMLElement} */ element) => Object.assign(element.dataset, { scope: "write" }) && element;
     const distinct = this.pictures.length > 2 ? "All different" : "Not the same";
     return el(
       "p",
@@ -123,6 +122,15 @@ export class Group {
 }
 
 /**
+ * @param {HTMLElement} element
+ * @returns {HTMLElement} hidden if the API key may not change pictures
+ */
+function write(element) {
+  element.dataset.scope = "write";
+  return element;
+}
+
+/**
  * Return the picture to keep unless another one is chosen: the largest, of these the one with most fields, or the first.
  *
  * @param {Picture[]} pictures
@@ -181,7 +189,7 @@ function columnHead(group, picture, urlOf) {
   });
   const link = el("a", { href: urlOf({ ...NO_SOURCE, id: String(id) }) }, image(thumbnail, key));
   link.dataset.picture = String(id);
-  return [link, el("label", { className: "keep" }, radio, el("span", {}, "Keep"))];
+  return [link, write(el("label", { className: "keep" }, radio, el("span", {}, "Keep")))];
 }
 
 /**
