@@ -15,6 +15,10 @@ export class SelectionBar {
   all = button("", () => this.selection.selectAll(this.loaded()), { className: "link" });
   message = el("p", { className: "error", role: "alert" });
   actions = el("div", { className: "selection-actions" });
+  /** @type {WeakMap<Action, HTMLElement>} */
+  buttons = new WeakMap();
+  /** @type {Selected} */
+  selected = { ids: [], matching: null, count: 0 };
   /** Whether the focus is lost if the bar is hidden. */
   hadFocus = false;
   element = el("section", { className: "selection-bar", hidden: true, ariaLabel: "Selected pictures" });
@@ -49,13 +53,24 @@ export class SelectionBar {
     this.all.textContent = `Select all ${matching ? describe(matching) : ""}`;
     this.all.hidden = selection.all || !matching || matching.count <= selection.ids.size;
     const offered = (selectable?.actions ?? this.options.actions).filter((action) => action.offered?.(selected) ?? true);
-    this.actions.replaceChildren(
-      ...offered.map(({ text, className = "", run, scope }) => {
-        const element = button(text, () => this.run(run, selected), { className });
-        if (scope) element.dataset.scope = scope;
-        return element;
-      }),
-    );
+    this.selected = selected;
+    this.actions.replaceChildren(...offered.map((action) => this.buttonOf(action)));
+  }
+
+  /**
+   * The same button each time: a dialog that it has opened returns the focus to it.
+   *
+   * @param {Action} action
+   * @returns {HTMLElement}
+   */
+  buttonOf(action) {
+    const { text, className = "", run, scope } = action;
+    const known = this.buttons.get(action);
+    if (known) return known;
+    const element = button(text, () => this.run(run, this.selected), { className });
+    if (scope) element.dataset.scope = scope;
+    this.buttons.set(action, element);
+    return element;
   }
 
   /**
