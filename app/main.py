@@ -41,7 +41,7 @@ from app.api.routes import bulk, duplicates, export, facets, images, index, jobs
 from app.api.routes.operations import keys, tasks, training
 from app.bootstrap import Service, open_service
 from app.common.memory import usable_memory
-from app.demo.fill import fill_if_empty
+from app.demo.fill import fill_at_start
 from app.ingest.trash_expiry import TrashExpiry
 from app.maintenance.thumbnails import ThumbnailRenewal
 from app.model_switch.switch import SwitchWatcher
@@ -138,7 +138,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
         try:
             service.fsync_guard.on_failure(partial(loop.call_soon_threadsafe, schedule_shutdown))
             startup.step("drawing the demo catalogue")
-            await to_thread.run_sync(fill_if_empty, service)
+            await to_thread.run_sync(fill_at_start, service)
             startup.step("starting the background work")
             service.observers.add(metrics)
             if tracing is not None:

@@ -40,8 +40,8 @@ def demo() -> None:
         from app.bootstrap import open_service
         from app.demo.fill import fill_if_empty
 
-        with open_service(Settings(demo="auto")) as service:
-            added = fill_if_empty(service)
+        with open_service(Settings(demo="auto")) as service, progress_counter("drawing") as report:
+            added = fill_if_empty(service, report)
         console().print(f"{added} images added" if added else "The catalogue has images, so no demo images were added.")
 
 

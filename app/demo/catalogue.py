@@ -60,6 +60,8 @@ PRODUCTS = {
     "backpack": Product(BACKPACKS, 45),
     "mug": Product(MUGS, 8),
 }
+# Number of all images.
+IMAGES = IMAGES_PER_LABEL * len(PRODUCTS)
 PRINTS = ("plain", "stripes", "dots", "checks", "plain", "floral", "pinstripes", "colour block", "zigzag")
 
 

@@ -1,1 +1,1 @@
-"""Maintenance tasks that are started over the API and run as child processes: adapt, reindex, report."""
+"""Maintenance tasks that are started over the API and run as child processes: adapt, demo, reindex, report."""

@@ -27,6 +27,7 @@ class TaskKind(StrEnum):
     """A maintenance task, named as its command."""
 
     ADAPT = "adapt"
+    DEMO = "demo"
     REINDEX = "reindex"
     REPORT = "report"
 

@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import Future
 
 from app.bootstrap import Service
-from app.catalogue import index_versions
+from app.catalogue import index_versions, queries
 from app.catalogue.database.job_tables import Task
 from app.catalogue.database.locks import Lock, is_held, lock_if_free
 from app.errors import LookalikeError, UnavailableError
@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 # With this option, commands write their progress as JSON.
 _OPTIONS = ("--json-progress",)
 _DONE = {TaskKind.REPORT: "The report is ready."}
+# Tasks that write another index version.
+_VERSIONED = (TaskKind.ADAPT, TaskKind.REINDEX)
 
 
 class TaskRunner:
@@ -44,7 +46,7 @@ class TaskRunner:
             model: the model to reindex with.
 
         Raises:
-            LookalikeError: another task runs, or a command does the same.
+            LookalikeError: another task runs, a command does the same, or the demo is for an empty catalogue.
         """
         started = Future[Task]()
         # The lock's connection must not belong to the request's thread, which a disconnect interrupts.
@@ -71,10 +73,15 @@ class TaskRunner:
             if not free:
                 running = next((task.kind for task in rows.list_tasks(session) if task.state == "running"), "before")
                 raise LookalikeError(f"The task {running} is running or being stopped. Wait until it has ended.")
-            if kind is not TaskKind.REPORT and is_held(session, Lock.ADAPT):
+            if kind is TaskKind.DEMO and not queries.is_empty(session):
+                raise LookalikeError(
+                    "The catalogue or its trash has images, and the demo is added only to an empty catalogue. Delete "
+                    "the images and empty the trash first."
+                )
+            if kind in _VERSIONED and is_held(session, Lock.ADAPT):
                 raise LookalikeError("Codes are being fitted to the catalogue already. Wait until that has ended.")
             moving = index_versions.reindex_in_progress(session)
-            if kind is not TaskKind.REPORT and moving is not None:
+            if kind in _VERSIONED and moving is not None:
                 raise LookalikeError(f"The catalogue is moving to {moving.model} already. Wait until that has ended.")
             return rows.begin(session, kind, model)
 

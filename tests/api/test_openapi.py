@@ -47,6 +47,7 @@ PATHS = {
     "/models": {"get"},
     "/tasks": {"get"},
     "/tasks/adapt": {"post"},
+    "/tasks/demo": {"post"},
     "/tasks/reindex": {"post"},
     "/tasks/report": {"post"},
     "/tasks/{kind}/cancel": {"post"},

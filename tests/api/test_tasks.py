@@ -18,6 +18,7 @@ from app.tasks import rows, runner
 from app.tasks.rows import TaskKind
 from app.tasks.runner import parse_progress
 from tests.conftest import copy_data, open_with_fake, running_server
+from tests.images import encoded, gradient
 
 WITHIN_S = 60
 # A command that prints progress, waits for a file of its task's name, and prints its arguments.
@@ -139,6 +140,28 @@ def test_adapting_is_refused_while_a_command_does_it(client: TestClient, databas
         answer = client.post("/tasks/adapt")
     assert (answer.status_code, client.get("/tasks").json()) == (409, {"items": []})
     assert answer.json()["detail"] == "Codes are being fitted to the catalogue already. Wait until that has ended."
+
+
+@pytest.mark.usefixtures("command")
+def test_demo_is_added_to_an_empty_catalogue(client: TestClient, settings: Settings) -> None:
+    started = client.post("/tasks/demo")
+    assert (started.status_code, started.json()["kind"], started.json()["state"]) == (202, "demo", "running")
+    release(settings)
+    ended = wait_for(client, has_ended)
+    assert (ended["kind"], ended["state"], ended["message"]) == ("demo", "done", "--json-progress demo")
+
+
+@pytest.mark.usefixtures("command")
+def test_demo_is_refused_if_the_catalogue_or_its_trash_has_images(settings: Settings) -> None:
+    with TestClient(create_app(settings.model_copy(update={"trash_days": 1}), open_with_fake)) as client:
+        files = {"images": ("one.png", encoded(gradient(40, 40)))}
+        (added,) = client.post("/index", files=files).json()["items"]
+        for change in (lambda: None, lambda: client.delete(f"/images/{added['id']}")):
+            change()
+            answer = client.post("/tasks/demo")
+            assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+            assert answer.json()["detail"].startswith("The catalogue or its trash has images, and the demo is added")
+        assert client.get("/tasks").json() == {"items": []}
 
 
 @pytest.mark.parametrize("model", ["", "nothing", "../../etc/passwd", "--help", "x" * 5000, "\x00", 7, None])

@@ -54,7 +54,7 @@ def test_tasks_are_started_and_cancelled(url: str, monkeypatch: pytest.MonkeyPat
         assert catalogue.list_tasks() == ()
         started = catalogue.start_report()
         assert (started.kind, started.state, started.ended_at) == ("report", "running", None)
-        for start in (catalogue.start_adapt, lambda: catalogue.start_reindex("general-large")):
+        for start in (catalogue.start_adapt, catalogue.start_demo, lambda: catalogue.start_reindex("general-large")):
             with pytest.raises(ProblemError) as busy:
                 start()
             assert busy.value.status == 409

@@ -74,7 +74,7 @@ class Task(Base):
     """The last run of a kind of maintenance task.
 
     Attributes:
-        kind: `adapt`, `reindex` or `report`.
+        kind: `adapt`, `demo`, `reindex` or `report`.
         state: `running`, `done`, `failed` or `cancelled`.
         model: the model that a reindex moves to.
         step: what it is doing.

@@ -1,4 +1,4 @@
-"""Maintenance tasks in the background: adapt, reindex and report, and the models to reindex with."""
+"""Maintenance tasks in the background: adapt, demo, reindex and report, and the models to reindex with."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, cast
@@ -27,6 +27,9 @@ router = resource_router(
     },
 )
 CONFLICT: dict[int | str, dict[str, Any]] = {409: {"description": "Another task is running.", **PROBLEM}}
+NOT_EMPTY: dict[int | str, dict[str, Any]] = {
+    409: {"description": "The catalogue or its trash has images, or another task is running.", **PROBLEM}
+}
 MISSING: dict[int | str, dict[str, Any]] = {404: {"description": "There was no such task.", **PROBLEM}}
 
 
@@ -82,6 +85,21 @@ def start_adapt(tasks: TaskRunnerDep) -> TaskOut:
 
 
 @router.post(
+    "/tasks/demo",
+    operation_id="start_demo",
+    summary="Add the demo images to an empty catalogue",
+    status_code=202,
+    responses=NOT_EMPTY,
+)
+def start_demo(tasks: TaskRunnerDep) -> TaskOut:
+    """Draw and add the demo images in the background; as `lookalike demo` does.
+
+    The catalogue and its trash must be empty. Needs the scope `admin`.
+    """
+    return TaskOut.model_validate(tasks.start(TaskKind.DEMO))
+
+
+@router.post(
     "/tasks/reindex",
     operation_id="start_reindex",
     summary="Move the catalogue to another model",
@@ -124,7 +142,7 @@ def start_report(tasks: TaskRunnerDep) -> TaskOut:
 def cancel_task(kind: TaskKind, service: ServiceDep) -> TaskOut:
     """Cancel a task; its process ends within seconds, and the catalogue stays as it is.
 
-    Cancelling a task that has ended changes nothing. Needs the scope `admin`.
+    Demo images that were added before stay. Cancelling a task that has ended changes nothing. Needs the scope `admin`.
     """
     with service.database.transaction(allow_low_space=True) as session:
         return TaskOut.model_validate(rows.cancel(session, kind))

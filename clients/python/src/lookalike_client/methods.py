@@ -115,6 +115,7 @@ class ApiMethods:
     list_models = ApiMethod(operations.list_models)
     list_tasks = ApiMethod(operations.list_tasks)
     start_adapt = ApiMethod(operations.start_adapt)
+    start_demo = ApiMethod(operations.start_demo)
     start_reindex = ApiMethod(operations.start_reindex)
     start_report = ApiMethod(operations.start_report)
     cancel_task = ApiMethod(operations.cancel_task)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Scope = Literal["search", "write", "admin"]
-TaskKind = Literal["adapt", "reindex", "report"]
+TaskKind = Literal["adapt", "demo", "reindex", "report"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Task:
     """The last run of a kind of maintenance task.
 
     Attributes:
-        kind: `adapt`, `reindex` or `report`.
+        kind: `adapt`, `demo`, `reindex` or `report`.
         state: `running`, `done`, `failed` or `cancelled`.
         model: the model that a reindex moves to.
         step: what it is doing; None at first.
@@ -144,6 +144,15 @@ def start_adapt() -> CallFlow[Task]:
     attempt was lost.
     """
     response = yield Request("POST", "/tasks/adapt")
+    return response.parse(_TASK)
+
+
+def start_demo() -> CallFlow[Task]:
+    """Add the demo images in the background.
+
+    Raises `ProblemError` also if the catalogue or its trash has images.
+    """
+    response = yield Request("POST", "/tasks/demo")
     return response.parse(_TASK)
 
 
