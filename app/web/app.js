@@ -10,6 +10,7 @@ import { TablePanel } from "./add/table-panel.js";
 import { listenForImages } from "./add/image-input.js";
 import { closeSession, hasKey } from "./api/session.js";
 import { duplicatesView } from "./duplicates/duplicates-view.js";
+import { CATALOGUE_CHANGED } from "./browse/demo.js";
 import { startView } from "./browse/start-view.js";
 import { trashView } from "./browse/trash-view.js";
 import { BASE } from "./common/base-url.js";
@@ -102,6 +103,7 @@ class Page {
     listenForMenu();
     byId("other-key").addEventListener("click", () => this.changeKey());
     document.addEventListener("click", (event) => this.onClick(event));
+    document.addEventListener(CATALOGUE_CHANGED, () => this.reload());
     addEventListener("popstate", () => this.onPopState(readRoute(location.search)));
     history.scrollRestoration = "manual"; // the browser would scroll before the results are loaded
     this.open(readRoute(location.search), "restore");

@@ -3,6 +3,7 @@
 import { keyScopes } from "../api/session.js";
 
 const WRITE = "write";
+const ADMIN = "admin";
 
 export class Scopes {
   /** @type {string[] | null} null if everything may be offered */
@@ -13,9 +14,15 @@ export class Scopes {
     return this.scopes === null || this.scopes.includes(WRITE);
   }
 
+  /** Whether maintenance tasks may be started. */
+  get isAdmin() {
+    return this.scopes === null || this.scopes.includes(ADMIN);
+  }
+
   /** Load the scopes of the present key, and hide controls with `data-scope` that need more. */
   async load() {
     this.scopes = await keyScopes();
     document.body.classList.toggle("read-only", !this.mayWrite);
+    document.body.classList.toggle("no-admin", !this.isAdmin);
   }
 }

@@ -3,14 +3,18 @@
 import { BASE } from "../common/base-url.js";
 import { el } from "../common/dom.js";
 import { pluralise } from "../common/format.js";
-import { badge, card, figures, formatBytes, heading } from "./parts.js";
+import { badge, card, figures, formatBytes, heading, taskStatus } from "./parts.js";
 
-/** @import { State } from "./operations.js" */
+/** @import { Act, State } from "./operations.js" */
 
-/** @param {State} state */
-export function healthCard({ ready, stats, trash }) {
+/**
+ * @param {State} state
+ * @param {Act} act
+ */
+export function healthCard({ session, ready, stats, tasks, trash }, act) {
   const { images, labels, bytes, version, seq, applied_seq: applied } = stats;
-  return card([ready, images, labels, bytes, version, seq === applied, trash], () => {
+  const demo = tasks.find(({ kind, state }) => kind === "demo" && ["running", "failed"].includes(state));
+  return card([ready, images, labels, bytes, version, seq === applied, trash, demo], () => {
     const pictures = el("strong", {}, images.toLocaleString("en"));
     return [
       heading("health", "Service", badge(ready.ok ? "Ready" : "Not ready", ready.ok ? "good" : "bad")),
@@ -24,6 +28,7 @@ export function healthCard({ ready, stats, trash }) {
         ...trashFigure(trash),
         ["Version", version],
       ]),
+      ...taskStatus(demo, act, session.scopes.includes("admin")),
     ];
   });
 }

@@ -4,7 +4,8 @@ import { requestJson } from "../api/request.js";
 import { el } from "../common/dom.js";
 import { messageOf } from "../common/errors.js";
 import { pluralise } from "../common/format.js";
-import { actionButton, badge, card, formatBytes, heading, progressBar, timeAgo } from "./parts.js";
+import { progressBar } from "../common/progress-bar.js";
+import { actionButton, badge, card, formatBytes, heading, timeAgo } from "./parts.js";
 
 /** @import { Act, State } from "./operations.js" */
 

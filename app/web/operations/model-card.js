@@ -2,7 +2,8 @@
 
 import { jsonBody } from "../api/fetch.js";
 import { el } from "../common/dom.js";
-import { actionButton, badge, card, confirmButton, figures, formatShare, heading, progressBar, taskStatus } from "./parts.js";
+import { progressBar } from "../common/progress-bar.js";
+import { actionButton, badge, card, confirmButton, figures, formatShare, heading, taskStatus } from "./parts.js";
 
 /** @import { Act, State, Task } from "./operations.js" */
 

@@ -22,7 +22,7 @@ import { qualityCard } from "./quality-card.js";
 
 /**
  * @typedef {object} Task
- * @property {"adapt" | "reindex" | "report"} kind
+ * @property {"adapt" | "demo" | "reindex" | "report"} kind
  * @property {"running" | "done" | "failed" | "cancelled"} state
  * @property {string | null} model
  * @property {string | null} step

@@ -3,13 +3,14 @@
 import { openForm } from "../common/dialog.js";
 import { button, byId, el } from "../common/dom.js";
 import { UserError } from "../common/errors.js";
+import { progressBar } from "../common/progress-bar.js";
 
 /** @import { Act, Task } from "./operations.js" */
 
 /** @typedef {{data: string, nodes: () => Node[]}} Card its data as JSON, and its content */
 
 const UNITS = ["bytes", "kB", "MB", "GB", "TB"];
-const NAMES = { adapt: "Fitting codes", report: "Measuring" };
+const NAMES = { adapt: "Fitting codes", demo: "Adding the demo", report: "Measuring" };
 const PLURAL = new Intl.PluralRules("en");
 const SPANS = /** @type {const} */ ([
   ["day", 86_400],
@@ -116,18 +117,6 @@ export function taskStatus(task, act, admin) {
   const name = `${task.kind === "reindex" ? `Moving to ${task.model}` : NAMES[task.kind]}: ${task.step ?? "starting"}`;
   const cancel = actionButton("Cancel", `cancel-${task.kind}`, () => act(`tasks/${task.kind}/cancel`), "link");
   return [progressBar(name, task.processed, task.total), ...(admin ? [cancel] : [])];
-}
-
-/**
- * @param {string} name
- * @param {number} done
- * @param {number | null} total null if it is not known yet
- */
-export function progressBar(name, done, total) {
-  const bar = el("progress", { max: total || 1, ariaLabel: name });
-  if (total) bar.value = done;
-  const count = total ? `${done.toLocaleString("en")} of ${total.toLocaleString("en")}` : "";
-  return el("div", { className: "progress" }, el("span", {}, name), el("span", {}, count), bar);
 }
 
 /** @param {number} bytes */
