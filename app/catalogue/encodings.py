@@ -9,9 +9,11 @@ from sqlalchemy import Select, delete, func, select, text, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
-from app.catalogue.database.tables import CatalogueState, Encoding, FeatureSet, Image, IndexVersion
+from app.catalogue.database.tables import CatalogueState, Encoding, FeatureSet, Image, IndexVersion, TrashedEncoding
+from app.catalogue.filters.sql import Condition
 from app.catalogue.index_versions import active_version_id
-from app.catalogue.sequence import next_seq
+from app.catalogue.selection import among_ids
+from app.catalogue.sequence import lock_catalogue, next_seq
 
 _DELETE_OUTDATED = text(
     "DELETE FROM encodings old USING index_versions own, index_versions other "
@@ -173,3 +175,26 @@ def save_encodings(
         )
     )
     session.execute(_DELETE_OUTDATED, {"version": index_version_id, "ids": list(rows)})
+
+
+def encodings_of_features(session: Session, index_version_id: int, ids: Sequence[int]) -> dict[int, TrashedEncoding]:
+    """Return encodings of images in the trash by id: of an index version, else of another of its feature set."""
+    rows = session.scalars(
+        select(TrashedEncoding)
+        .where(among_ids(TrashedEncoding.image_id, ids), has_features_of(index_version_id))
+        .order_by(TrashedEncoding.index_version_id == index_version_id)
+    )
+    return {encoding.image_id: encoding for encoding in rows}
+
+
+def delete_encodings_of_features(session: Session, index_version_id: int, ids: Sequence[int]) -> None:
+    """Delete the encodings of images in the trash in all versions of an index version's feature set."""
+    lock_catalogue(session)
+    of_images = among_ids(TrashedEncoding.image_id, ids), has_features_of(index_version_id)
+    session.execute(delete(TrashedEncoding).where(*of_images))
+
+
+def has_features_of(index_version_id: int) -> Condition:
+    """Build the condition that an encoding is of an index version's feature set."""
+    own = select(IndexVersion.feature_set_id).where(IndexVersion.id == index_version_id).scalar_subquery()
+    return TrashedEncoding.index_version_id.in_(select(IndexVersion.id).where(IndexVersion.feature_set_id == own))

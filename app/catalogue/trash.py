@@ -22,12 +22,11 @@ from app.catalogue.database.tables import (
     Deletion,
     Encoding,
     Image,
-    IndexVersion,
     TrashedEncoding,
     TrashedImage,
 )
 from app.catalogue.duplicates.distinct_pairs import remove_pairs_of
-from app.catalogue.encodings import NewEncoding, StoredSlot, save_encodings
+from app.catalogue.encodings import NewEncoding, StoredSlot, has_features_of, save_encodings
 from app.catalogue.filters.sql import Condition
 from app.catalogue.selection import MAX_SELECTED, Selection, among_ids, select_images
 from app.catalogue.sequence import lock_catalogue, next_seq
@@ -130,7 +129,7 @@ def unencoded(session: Session, index_version_id: int, which: TrashSelection) ->
     )
     of_set = (
         select(TrashedEncoding.image_id, func.min(TrashedEncoding.slot), func.min(TrashedEncoding.checksum))
-        .where(_has_features_of(index_version_id))
+        .where(has_features_of(index_version_id))
         .group_by(TrashedEncoding.image_id)
     )
     images = session.execute(
@@ -198,7 +197,7 @@ def purge_images(session: Session, index_version_id: int, which: Condition, limi
     lock_catalogue(session)
     oldest = select(TrashedImage.image_id).where(which).order_by(TrashedImage.deleted_at, TrashedImage.image_id)
     ids = list(session.scalars(oldest.limit(limit)))
-    of_images = among_ids(TrashedEncoding.image_id, ids), _has_features_of(index_version_id)
+    of_images = among_ids(TrashedEncoding.image_id, ids), has_features_of(index_version_id)
     slots = list(session.scalars(select(TrashedEncoding.slot).where(*of_images).distinct()))
     removed = delete(TrashedImage).where(among_ids(TrashedImage.image_id, ids)).returning(TrashedImage.sha256)
     remove_pairs_of(session, ids)
@@ -246,15 +245,9 @@ def has_expired(session: Session, days: float) -> bool:
 def used_slots(session: Session, index_version_id: int, slots: Sequence[int]) -> set[int]:
     """Return those of some slots at which images in the trash have their F7, of an index version's feature set."""
     query = select(TrashedEncoding.slot).where(
-        among_ids(TrashedEncoding.slot, slots), _has_features_of(index_version_id)
+        among_ids(TrashedEncoding.slot, slots), has_features_of(index_version_id)
     )
     return set(session.scalars(query))
-
-
-def _has_features_of(index_version_id: int) -> Condition:
-    """Build the condition that an encoding is of an index version's feature set."""
-    own = select(IndexVersion.feature_set_id).where(IndexVersion.id == index_version_id).scalar_subquery()
-    return TrashedEncoding.index_version_id.in_(select(IndexVersion.id).where(IndexVersion.feature_set_id == own))
 
 
 def _ids(which: TrashSelection) -> Select[int]:

@@ -12,12 +12,11 @@ from typing import Literal
 
 import numpy as np
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
 from app.catalogue.code_files.check import CodeFileCheck
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import Encoding, Image
-from app.catalogue.encodings import put_encodings
+from app.catalogue.database.tables import Encoding, Image, TrashedEncoding, TrashedImage
+from app.catalogue.encodings import delete_encodings_of_features, encodings_of_features, put_encodings
 from app.catalogue.file_owners import is_used
 from app.catalogue.storage.local import content_hash
 from app.catalogue.storage.orphan_cleanup import remove_unused
@@ -43,7 +42,20 @@ _READERS = 16
 _YOUNG_S = 3600
 
 Report = Callable[[int, int], None]
-Row = tuple[Image, Encoding | None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """An image of the catalogue or of its trash, with its encoding.
+
+    In the trash, `encoding` may be of another index version of the same feature set, whose F7 a restore uses.
+    """
+
+    id: int
+    key: str
+    sha256: str
+    encoding: Encoding | TrashedEncoding | None
+    in_trash: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,9 +65,10 @@ class Finding:
     kind: Kind
     name: str
     image_id: int | None = None
+    in_trash: bool = False
 
     def __str__(self) -> str:
-        return f"{self.name}: {DESCRIPTIONS[self.kind]}"
+        return f"{self.name}{' (in the trash)' if self.in_trash else ''}: {DESCRIPTIONS[self.kind]}"
 
 
 class ConsistencyCheck:
@@ -73,11 +86,14 @@ class ConsistencyCheck:
         self._code_file = code_file
 
     def run(self, sample: int, report: Report) -> list[Finding]:
-        """Check all images, and encode every nth again, n = total / `sample`; `report` is called with (done, total)."""
+        """Check all images, also in the trash, and encode every nth again, n = total / `sample`.
+
+        `report` is called with (done, total).
+        """
         total, done, known, found = self._count(), 0, set[str](), list[Finding]()
         every = max(total // sample, 1) if sample else total + 1
         for rows in self._pages():
-            known.update(picture.sha256 for picture, _ in rows)
+            known.update(row.sha256 for row in rows)
             found += [*self._originals(rows), *self._vectors_of(rows)]
             chosen = [row for at, row in enumerate(rows, done) if at % every == every - 1]
             found += self._codes(chosen)
@@ -89,46 +105,64 @@ class ConsistencyCheck:
     def repair(self, findings: Sequence[Finding]) -> list[Finding]:
         """Encode images again and delete unused files; return what cannot be repaired.
 
-        Damaged originals are set aside, so that adding their images again stores intact ones.
+        Damaged originals are set aside, so that adding their images again stores intact ones. Images in the trash are
+        encoded when they are restored.
         """
-        lost = {finding.image_id for finding in findings if finding.kind == "original"}
-        damaged = {finding.image_id for finding in findings if finding.kind in ("encoding", "vector", "code")} - lost
-        ids = sorted(image_id for image_id in damaged if image_id is not None)
-        for first in range(0, len(ids), _BATCH):
-            self._encode_again(ids[first : first + _BATCH])
+        lost = [finding for finding in findings if finding.kind == "original"]
+        originals = {(finding.image_id, finding.in_trash) for finding in lost}
+        damaged = {
+            (finding.image_id, finding.in_trash)
+            for finding in findings
+            if finding.kind in ("encoding", "vector", "code")
+        } - originals
+        for encode_again, in_trash in ((self._encode_again, False), (self._encode_when_restored, True)):
+            ids = sorted(image_id for image_id, trashed in damaged if image_id is not None and trashed is in_trash)
+            for first in range(0, len(ids), _BATCH):
+                encode_again(ids[first : first + _BATCH])
         unused = [finding.name for finding in findings if finding.kind == "file"]
         remove_unused(self._database, self._files, unused)
         if self._code_file is not None and any(finding.kind == "code file" for finding in findings):
             self._code_file.delete()
-        for image_id in lost:
-            self._set_aside(image_id)
-        return [finding for finding in findings if finding.image_id in lost]
+        for finding in lost:
+            self._set_aside(finding)
+        return [finding for finding in findings if (finding.image_id, finding.in_trash) in originals]
 
     def _pages(self) -> Iterator[list[Row]]:
-        last = 0
-        while rows := self._page(last):
-            yield rows
-            last = rows[-1][0].id
+        for page in (self._page, self._trash_page):
+            last = 0
+            while rows := page(last):
+                yield rows
+                last = rows[-1].id
 
-    def _page(self, after: int) -> list[Row]:
+    def _page(self, after: int, limit: int = _BATCH) -> list[Row]:
         with self._database.read_session() as session:
             encoded = (Encoding.image_id == Image.id) & (Encoding.index_version_id == self._encodings.index_version_id)
             page = select(Image, Encoding).outerjoin(Encoding, encoded).where(Image.id > after)
-            return [(one, made) for one, made in session.execute(page.order_by(Image.id).limit(_BATCH))]
+            rows = session.execute(page.order_by(Image.id).limit(limit))
+            return [Row(image.id, image.key, image.sha256, encoding) for image, encoding in rows]
 
-    def _encoding(self, session: Session, picture: Image) -> Encoding | None:
-        return session.get(Encoding, (self._encodings.index_version_id, picture.id))
+    def _trash_page(self, after: int, limit: int = _BATCH) -> list[Row]:
+        with self._database.read_session() as session:
+            page = select(TrashedImage).where(TrashedImage.image_id > after).order_by(TrashedImage.image_id)
+            images = session.scalars(page.limit(limit)).all()
+            ids = [image.image_id for image in images]
+            encodings = encodings_of_features(session, self._encodings.index_version_id, ids)
+        return [
+            Row(image.image_id, image.key, image.sha256, encodings.get(image.image_id), in_trash=True)
+            for image in images
+        ]
 
     def _count(self) -> int:
         with self._database.read_session() as session:
-            return session.scalars(select(func.count(Image.id))).one()
+            counts = (select(func.count(column)) for column in (Image.id, TrashedImage.image_id))
+            return sum(session.scalars(count).one() for count in counts)
 
     def _originals(self, rows: Sequence[Row]) -> Iterator[Finding]:
         with ThreadPoolExecutor(_READERS) as readers:
-            results = readers.map(self._is_intact, [picture.sha256 for picture, _ in rows])
-            for (picture, _), intact in zip(rows, results, strict=True):
+            results = readers.map(self._is_intact, [row.sha256 for row in rows])
+            for row, intact in zip(rows, results, strict=True):
                 if not intact:
-                    yield Finding("original", picture.key, picture.id)
+                    yield _finding("original", row)
 
     def _is_intact(self, sha256: str) -> bool:
         try:
@@ -137,22 +171,25 @@ class ConsistencyCheck:
             return False
 
     def _vectors_of(self, rows: Sequence[Row]) -> Iterator[Finding]:
-        encoded = [(picture, encoding) for picture, encoding in rows if encoding is not None]
-        yield from (Finding("encoding", picture.key, picture.id) for picture, encoding in rows if encoding is None)
+        encoded = [(row, row.encoding) for row in rows if row.encoding is not None]
+        # A restore encodes images that were deleted before the catalogue switched to another model.
+        yield from (_finding("encoding", row) for row in rows if row.encoding is None and not row.in_trash)
         slots = np.array([encoding.slot for _, encoding in encoded], np.int64)
         sums = np.array([encoding.checksum for _, encoding in encoded], np.uint32)
-        for (picture, _), intact in zip(encoded, self._index.verify(slots, sums), strict=True):
+        for (row, _), intact in zip(encoded, self._index.verify(slots, sums), strict=True):
             if not intact:
-                yield Finding("vector", picture.key, picture.id)
+                yield _finding("vector", row)
 
     def _codes(self, rows: Sequence[Row]) -> Iterator[Finding]:
-        for picture, encoding in rows:
+        for row in rows:
+            if row.encoding is None or row.encoding.index_version_id != self._encodings.index_version_id:
+                continue
             try:
-                code = retry_while_unavailable(partial(self._encodings.compute_code, self._files.read(picture.sha256)))
+                code = retry_while_unavailable(partial(self._encodings.compute_code, self._files.read(row.sha256)))
             except (OSError, ImageRejectedError):
                 continue
-            if encoding is not None and code != encoding.code:
-                yield Finding("code", picture.key, picture.id)
+            if code != row.encoding.code:
+                yield _finding("code", row)
 
     def _unused(self, known: set[str]) -> Iterator[Finding]:
         for sha256 in self._files.hashes(older_than=_YOUNG_S):
@@ -166,22 +203,28 @@ class ConsistencyCheck:
 
     def _persists(self, finding: Finding) -> bool:
         """Check a finding again on the current catalogue."""
-        with self._database.read_session() as session:
-            if finding.image_id is None:
+        if finding.image_id is None:
+            with self._database.read_session() as session:
                 return not is_used(session, finding.name)
-            picture = session.get(Image, finding.image_id)
-            row = (picture, self._encoding(session, picture)) if picture else None
+        row = self._row(finding)
         if row is None:
             return False
         check = {"original": self._originals, "code": self._codes}.get(finding.kind, self._vectors_of)
         return finding.kind in {one.kind for one in check([row])}
 
-    def _set_aside(self, image_id: int | None) -> None:
-        with self._database.read_session() as session:
-            picture = session.get(Image, image_id)
-        if picture is not None and not self._is_intact(picture.sha256):
+    def _row(self, finding: Finding) -> Row | None:
+        """Read the image of a finding again; None if it was deleted or restored."""
+        if finding.image_id is None:
+            return None
+        page = self._trash_page if finding.in_trash else self._page
+        rows = page(finding.image_id - 1, 1)
+        return rows[0] if rows and rows[0].id == finding.image_id else None
+
+    def _set_aside(self, finding: Finding) -> None:
+        row = self._row(finding)
+        if row is not None and not self._is_intact(row.sha256):
             with suppress(FileNotFoundError):
-                self._files.set_aside(picture.sha256)
+                self._files.set_aside(row.sha256)
 
     def _encode_again(self, ids: Sequence[int]) -> None:
         with self._database.read_session() as session:
@@ -189,3 +232,12 @@ class ConsistencyCheck:
         encoded = retry_while_unavailable(lambda: self._encodings.encode_originals(self._files, pictures))
         with self._database.transaction() as session:
             put_encodings(session, self._encodings.index_version_id, encoded)
+
+    def _encode_when_restored(self, ids: Sequence[int]) -> None:
+        """Delete encodings in the trash: a restore makes those that are missing from the originals."""
+        with self._database.transaction() as session:
+            delete_encodings_of_features(session, self._encodings.index_version_id, ids)
+
+
+def _finding(kind: Kind, row: Row) -> Finding:
+    return Finding(kind, row.key, row.id, row.in_trash)

@@ -9,12 +9,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from app.bootstrap import Service
+from app.bootstrap import Service, build_service_with_encoder
+from app.catalogue.database.sessions import Database
+from app.catalogue.database.tables import TrashedImage
+from app.catalogue.selection import Selection
 from app.catalogue.storage.local import LocalStorage, content_hash
+from app.catalogue.trash import TrashSelection
 from app.ingest.uploads import Upload
 from app.maintenance.consistency_check import ConsistencyCheck, Finding
 from app.search.local.index import LocalIndex
 from app.search.types import SearchOptions
+from app.settings import Settings
+from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 from tests.images import encoded, gradient
 from tests.vector_files import vector_file
 
@@ -114,6 +120,70 @@ def test_lost_original_is_reported_and_replaced_on_the_next_upload(filled: Servi
     assert (added.id, added.status) == (8, "unchanged")
     assert findings_of(filled) == []
     assert path.read_bytes() == UPLOADS[7].data
+
+
+@pytest.fixture
+def trashed(settings: Settings, database: Database) -> Iterator[Service]:
+    """A service with twelve images, of which `key-3` and `key-7` are in the trash."""
+    kept = settings.model_copy(update={"trash_days": 1})
+    with build_service_with_encoder(kept, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as opened:
+        opened.ingest.add(UPLOADS)
+        opened.trash.delete(Selection(ids=[4, 8]), 2)
+        yield opened
+
+
+def require_restored(service: Service, image_id: int) -> None:
+    with service.database.read_session() as session:
+        before = session.get_one(TrashedImage, image_id).key
+    service.trash.restore(TrashSelection(1, ids=[image_id]))
+    match, shown = service.searcher.by_image(UPLOADS[image_id - 1].data, SearchOptions(k=1)).matches[0]
+    assert (shown.key, match.distance, match.hamming) == (before, 0.0, 0)
+
+
+def test_consistent_trash_has_no_findings(trashed: Service) -> None:
+    reports: list[tuple[int, int]] = []
+    assert check_of(trashed).run(1000, lambda done, total: reports.append((done, total))) == []
+    assert reports == [(10, 12), (12, 12)]
+    run_sql(trashed, "DELETE FROM trash_encodings")
+    assert findings_of(trashed) == []
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_lost_original_of_an_image_in_the_trash_is_reported(trashed: Service, missing: bool) -> None:
+    path = original(trashed, 7)
+    if missing:
+        path.unlink()
+    else:
+        path.write_bytes(b"something else")
+    (finding,) = findings_of(trashed)
+    assert finding == Finding("original", "key-7", 8, in_trash=True)
+    assert str(finding) == "key-7 (in the trash): the original is missing or damaged"
+    assert check_of(trashed).repair([finding]) == [finding]
+    assert not path.exists()
+    trashed.ingest.add([replace(UPLOADS[7], key="again")])
+    assert findings_of(trashed) == []
+    require_restored(trashed, 8)
+
+
+def test_damaged_vector_of_an_image_in_the_trash_is_encoded_again_by_a_restore(trashed: Service) -> None:
+    vectors = vector_file(trashed)
+    with vectors.path.open("r+b") as file:
+        file.seek(3 * vectors.dim * 4 + 7)
+        file.write(b"\xff\xff")
+    (finding,) = findings_of(trashed)
+    assert finding == Finding("vector", "key-3", 4, in_trash=True)
+    assert check_of(trashed).repair([finding]) == []
+    assert findings_of(trashed) == []
+    require_restored(trashed, 4)
+    assert findings_of(trashed) == []
+
+
+def test_wrong_code_of_an_image_in_the_trash_is_found(trashed: Service) -> None:
+    run_sql(trashed, "UPDATE trash_encodings SET code = set_byte(code, 0, get_byte(code, 0) # 255) WHERE image_id = 4")
+    (finding,) = findings_of(trashed)
+    assert finding == Finding("code", "key-3", 4, in_trash=True)
+    assert check_of(trashed).repair([finding]) == []
+    require_restored(trashed, 4)
 
 
 def test_old_orphaned_file_is_deleted(filled: Service) -> None:
