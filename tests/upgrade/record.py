@@ -10,7 +10,8 @@ writes tests/upgrade/VERSION.tar.xz:
                         with codes that were fitted to the catalogue
     backup/             a backup of the catalogue, taken last
     database.sql        a dump, because a cluster takes megabytes; {DATA} stands for the folder's path
-    expected.json       what a later version must find
+    expected.json       what a later version must find: also an image in the trash, a pair of images that are no
+                        duplicates, and a finished job
 """
 
 import io
@@ -19,9 +20,10 @@ import os
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,6 +55,9 @@ DATA = "{DATA}"
 SETTINGS = {"LOOKALIKE_VECTOR_DTYPE": "f16", "LOOKALIKE_DEMO": "off"}
 # Images of the job that has not started.
 QUEUED = {"queued/one.png": 300, "queued/two.png": 301}
+# Images of the job that has finished.
+IMPORTED = {"imported.png": 302}
+_JOB_WITHIN_S = 120
 
 
 def main() -> None:
@@ -61,27 +66,32 @@ def main() -> None:
         # As root, the embedded PostgreSQL runs under another account.
         Path(folder).chmod(0o755)
         data = Path(folder) / "data"
-        expected = record(data)
-        (data / EXPECTED).write_text(json.dumps(expected, indent=2))
-        with tarfile.open(HERE / f"{version('lookalike')}.tar.xz", "w:xz") as archive:
-            for name in KEPT:
-                archive.add(data / name, name)
+        pack(data, record(data), HERE / f"{version('lookalike')}.tar.xz")
+
+
+def pack(data: Path, expected: dict[str, Any], path: Path) -> None:
+    """Pack a recorded data folder."""
+    (data / EXPECTED).write_text(json.dumps(expected, indent=2))
+    with tarfile.open(path, "w:xz") as archive:
+        for name in KEPT:
+            archive.add(data / name, name)
 
 
 def record(data: Path) -> dict[str, Any]:
     """Fill a data folder, take a backup, write the dump; return what a later version must find."""
     with (
         embedded_postgres(data) as database_url,
-        jobs_held(database_url),
+        ExitStack() as until_the_server_has_stopped,
         running_server(data, **SETTINGS) as (url, _),
         httpx2.Client(base_url=url, timeout=60) as client,
     ):
         expected = fill(client)
+        import_archive(client, expected)
+        until_the_server_has_stopped.enter_context(jobs_held(database_url))
         adapt_few(data)
         make_checkpoint(data / CHECKPOINT)
         lookalike(data, "reindex", str(data / CHECKPOINT))
-        archive = ("queued.zip", zipped(QUEUED), "application/zip")
-        client.post("/jobs", files={"archive": archive}).raise_for_status()
+        create_job(client, QUEUED)
     output = lookalike(data, "keys", "create", "shop", "--scope", "search", "--scope", "write")
     lookalike(data, "backup", str(data / BACKUP))
     expected |= {
@@ -118,7 +128,7 @@ def make_checkpoint(path: Path) -> None:
 
 @contextmanager
 def jobs_held(database_url: str) -> Iterator[None]:
-    """Hold the job lock, so that no process starts a job during the block."""
+    """Hold the job lock, so that no process starts a job during the block. Waits for the end of one that runs."""
     with psycopg.connect(libpq_url(database_url), autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", [Lock.JOBS.value])
         yield
@@ -141,9 +151,10 @@ def lookalike(data: Path, *arguments: str) -> str:
 
 
 def fill(client: httpx2.Client) -> dict[str, Any]:
-    """Add, replace, change and delete images; return the final contents."""
+    """Add, replace, change and delete images, mark some as no duplicates; return the final contents."""
     pictures = {f"key {one}": {"drawing": one, "label": f"label {one % 3}", "price": one * 1.5} for one in range(12)}
     pictures["a product"] = {"drawing": 100, "label": None, "price": 3.0, "product": "boot"}
+    pictures["in the trash"] = {"drawing": 101, "label": "boots", "price": 4.5}
     add(client, pictures)
     pictures["key 1"]["drawing"] = 50
     add(client, {"key 1": pictures["key 1"]})
@@ -152,7 +163,36 @@ def fill(client: httpx2.Client) -> dict[str, Any]:
     pictures["key 2"]["label"] = "another"
     client.delete(f"/images/{ids['key 3']}").raise_for_status()
     del pictures["key 3"]
-    return {"pictures": pictures, "deleted": ids["key 3"], "seq": client.get("/stats").json()["seq"]}
+    client.delete(f"/images/{ids['in the trash']}").raise_for_status()
+    trashed = pictures.pop("in the trash") | {"key": "in the trash", "id": ids["in the trash"]}
+    distinct = [ids["key 4"], ids["key 5"]]
+    client.post("/duplicates/distinct", json={"ids": distinct}).raise_for_status()
+    return {
+        "pictures": pictures,
+        "deleted": ids["key 3"],
+        "trashed": trashed,
+        "distinct": distinct,
+        "seq": client.get("/stats").json()["seq"],
+    }
+
+
+def import_archive(client: httpx2.Client, expected: dict[str, Any]) -> None:
+    """Add images with a job, wait until it has finished, and add them and the job to what is expected."""
+    job, until = create_job(client, IMPORTED), time.monotonic() + _JOB_WITHIN_S
+    while job["state"] == "running":
+        assert time.monotonic() < until, "the job does not end"
+        time.sleep(0.1)
+        job = client.get(f"/jobs/{job['id']}").json()
+    assert (job["state"], job["created"]) == ("done", len(IMPORTED)), job
+    expected["pictures"] |= {key: {"drawing": drawing, "label": None} for key, drawing in IMPORTED.items()}
+    expected["job"] = {name: job[name] for name in ("id", "state", "total", "created", "rejected")}
+
+
+def create_job(client: httpx2.Client, drawings: dict[str, int]) -> dict[str, Any]:
+    """Upload an archive of drawings; return its job."""
+    archive = ("drawings.zip", zipped(drawings), "application/zip")
+    job: dict[str, Any] = client.post("/jobs", files={"archive": archive}).raise_for_status().json()
+    return job
 
 
 def add(client: httpx2.Client, pictures: dict[str, dict[str, Any]]) -> None:

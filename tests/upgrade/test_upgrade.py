@@ -20,11 +20,13 @@ from app.catalogue.database.sessions import Database
 from app.catalogue.embedded.postgres import embedded_postgres
 from tests.conftest import running_server
 from tests.crash.ledger import numbered_image
-from tests.upgrade.record import BACKUP, DATA, DATABASE, EXPECTED, dump, load, lookalike
+from tests.upgrade.record import BACKUP, DATA, DATABASE, EXPECTED, dump, load, lookalike, pack, record
 
 RECORDED = sorted(Path(__file__).parent.glob("*.tar.xz"))
 # Recordings have a backup from 0.3.0 on.
 WITH_BACKUP = [path for path in RECORDED if path.name != "0.2.0.tar.xz"]
+# The longest setting, so that the recorded trash does not expire.
+KEPT_DAYS = "3650"
 # Results of networks differ slightly between processors.
 TOLERANCE = 0.01
 
@@ -40,8 +42,11 @@ class Recorded:
 
 @pytest.fixture(params=RECORDED, ids=lambda path: path.name.removesuffix(".tar.xz"))
 def recorded(request: pytest.FixtureRequest, tmp_path: Path) -> Recorded:
-    data = tmp_path / "data"
-    with tarfile.open(request.param) as archive:
+    return unpacked(request.param, tmp_path / "data")
+
+
+def unpacked(path: Path, data: Path) -> Recorded:
+    with tarfile.open(path) as archive:
         archive.extractall(data, filter="data")
     sql = (data / DATABASE).read_text().replace(DATA, str(data))
     made = Recorded(data, sql, json.loads((data / EXPECTED).read_text()))
@@ -74,11 +79,12 @@ def test_recordings_exist() -> None:
 
 
 def test_recorded_catalogue_is_found_and_accepts_images(recorded: Recorded) -> None:
-    with opened(recorded.data, recorded.expected) as client:
+    with opened(recorded.data, recorded.expected, LOOKALIKE_TRASH_DAYS=KEPT_DAYS) as client:
         queued = recorded.expected.get("queued", {})
         there = require_everything(client, recorded.expected["pictures"], queued)
         assert client.get(f"/images/{recorded.expected['deleted']}").status_code == 404
         assert client.get("/stats").json()["seq"] >= recorded.expected["seq"]
+        require_trash_pairs_and_jobs(client, recorded.expected)
         (new,) = client.post("/index", files={"images": ("new.png", numbered_image(200))}).json()["items"]
         assert (new["status"], new["id"] > max(item["id"] for item in there.values())) == ("created", True)
         best, *_ = client.post("/search", files={"image": numbered_image(200)}).json()["results"]
@@ -100,6 +106,33 @@ def require_everything(
         best, *_ = client.post("/search", files={"image": numbered_image(number)}).json()["results"]
         assert (best["key"], best["distance"]) == (key, pytest.approx(0, abs=TOLERANCE))
     return there
+
+
+def require_trash_pairs_and_jobs(client: httpx2.Client, expected: dict[str, Any]) -> None:
+    """Look up a finished job, undo a decision and restore an image, if the recording has them."""
+    if job := expected.get("job"):
+        assert client.get(f"/jobs/{job['id']}").json().items() >= job.items()
+    if pair := expected.get("distinct"):
+        assert client.request("DELETE", "/duplicates/distinct", json={"ids": pair}).json() == {"pairs": 1}
+    if trashed := expected.get("trashed"):
+        assert trashed["id"] in [item["id"] for item in client.get("/trash").json()["items"]]
+        client.post("/trash/restore", json={"ids": [trashed["id"]]}).raise_for_status()
+        restored = client.get(f"/images/{trashed['id']}").json()
+        assert (restored["key"], restored["label"]) == (trashed["key"], trashed["label"])
+        assert restored["metadata"]["price"] == trashed["price"]
+        assert client.get(restored["image_url"]).content == numbered_image(trashed["drawing"])
+        best, *_ = client.post("/search", files={"image": numbered_image(trashed["drawing"])}).json()["results"]
+        assert (best["id"], best["distance"]) == (trashed["id"], pytest.approx(0, abs=TOLERANCE))
+
+
+def test_this_version_can_be_recorded(tmp_path: Path) -> None:
+    made, path = tmp_path / "made", tmp_path / "made.tar.xz"
+    pack(made, record(made), path)
+    recorded = unpacked(path, tmp_path / "data")
+    assert recorded.expected.keys() >= {"trashed", "distinct", "job"}
+    with opened(recorded.data, recorded.expected, LOOKALIKE_TRASH_DAYS=KEPT_DAYS) as client:
+        require_everything(client, recorded.expected["pictures"], recorded.expected["queued"])
+        require_trash_pairs_and_jobs(client, recorded.expected)
 
 
 def test_recorded_catalogue_is_reindexed_and_back(recorded: Recorded) -> None:

@@ -170,18 +170,6 @@ def test_an_unreachable_service_shows_an_error(page: Page) -> None:
     assert len(shown_ids(page)) >= 10
 
 
-def test_an_empty_catalogue_shows_instructions(page: Page, server_url: str) -> None:
-    page.route("**/images?*", lambda route: route.fulfill(json={"items": [], "next_cursor": None}))
-    page.goto("/")
-    expect(page.locator("#heading")).to_have_text("The catalogue is empty")
-    expect(page.locator("pre")).to_contain_text(f"{server_url.rstrip('/')}/index")
-    with page.expect_file_chooser() as chooser:
-        page.locator(".empty").get_by_role("button", name="Add pictures").click()
-    assert chooser.value.is_multiple()
-    page.get_by_role("button", name="Load the demo").click()
-    expect(page.locator("pre").last).to_have_text("lookalike demo")
-
-
 def test_catalogue_text_is_never_parsed_as_html(page: Page) -> None:
     text = "<img src=x onerror=alert(1)>"
     item = {
