@@ -6,7 +6,8 @@
 Prints, for the browser at full speed and with the CPU slowed down four times:
 
 - first paint: from the request of the start page to its first content on the screen, with an empty browser cache;
-- results: from the last byte of the response to a search with an upload to the frame that shows its first result;
+- results: from the last byte of the response to a search with an upload to the end of the frame that shows its
+  first results;
 - shift: the layout shift of the start page (Cumulative Layout Shift; 0 is none).
 
 Needs the development dependencies and Chromium.
@@ -31,12 +32,17 @@ new PerformanceObserver((list) => {
 }).observe({ type: "layout-shift", buffered: true });
 window.watch = () => {
   window.shown = null;
-  const look = () => {
-    const answer = performance.getEntriesByType("resource").find(({ name }) => name.includes("/search?"));
+  let next = null; // the start of the frame after the one that shows results
+  const look = (now) => {
     const done = document.body.dataset.view === "search" && !document.body.classList.contains("busy");
-    if (answer?.responseEnd && done) window.shown = performance.now() - answer.responseEnd;
+    if (done) next ??= looked ? now : null;
+    looked = done;
+    // Chromium adds the entry some time after the response.
+    const answer = performance.getEntriesByType("resource").find(({ name }) => name.includes("/search?"));
+    if (next && answer?.responseEnd) window.shown = next - answer.responseEnd;
     else requestAnimationFrame(look);
   };
+  let looked = false;
   requestAnimationFrame(look);
 };
 """
