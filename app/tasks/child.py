@@ -1,6 +1,6 @@
 """Commands of this program as child processes, with the settings of the service.
 
-A process of its own has a lower priority than searches, and gives its memory back.
+A process of its own can have a lower priority than searches, and gives its memory back.
 """
 
 import json
@@ -48,8 +48,10 @@ def run_child(
     settings: Settings,
     stopped: Callable[[], bool],
     is_progress: Callable[[str], bool] = lambda _: False,
+    *,
+    lowest_priority: bool = True,
 ) -> ChildResult:
-    """Run a command at the lowest priority until it ends.
+    """Run a command until it ends.
 
     Args:
         command: program and arguments.
@@ -57,6 +59,7 @@ def run_child(
         stopped: polled twice a second; once it returns True, the process is ended.
         is_progress: called with each line on stderr, in another thread; returns whether it reports progress, so that it
             is not an error.
+        lowest_priority: whether all other processes of the machine go first.
     """
     patient = {"startup_step_timeout_seconds": _START_FACTOR * settings.startup_step_timeout_seconds}
     with (
@@ -71,7 +74,8 @@ def run_child(
             errors="replace",
         ) as process,
     ):
-        os.setpriority(os.PRIO_PROCESS, process.pid, _LOWEST_PRIORITY)
+        if lowest_priority:
+            os.setpriority(os.PRIO_PROCESS, process.pid, _LOWEST_PRIORITY)
         errors = [""]
         reader = threading.Thread(target=_read_errors, args=(process.stderr, is_progress, errors), daemon=True)
         reader.start()

@@ -30,6 +30,7 @@ while not pathlib.Path(os.environ["LOOKALIKE_DATA_DIR"], "go").exists():
 print(*sys.argv[1:])
 """
 FAILING = "import sys; print('noise', file=sys.stderr); sys.exit('The disk is full.')"
+PRIORITY = "import os, time; time.sleep(0.2); print(os.getpriority(os.PRIO_PROCESS, 0))"
 
 
 @pytest.fixture
@@ -80,6 +81,16 @@ def test_task_runs_the_command_and_shows_its_progress_and_result(client: TestCli
     ended = wait_for(client, has_ended)
     assert (ended["state"], ended["message"]) == ("done", "--json-progress reindex general-large")
     assert ended["ended_at"] > ended["started_at"]
+
+
+@pytest.mark.parametrize(("kind", "behind"), [("adapt", True), ("demo", False)])
+def test_task_has_the_lowest_priority_unless_somebody_waits_for_it(
+    client: TestClient, command: Callable[[str], None], kind: str, behind: bool
+) -> None:
+    command(PRIORITY)
+    client.post(f"/tasks/{kind}")
+    ended = wait_for(client, has_ended)
+    assert (ended["state"], ended["message"] == "19") == ("done", behind)
 
 
 def test_failed_task_has_the_reason_and_can_run_again(client: TestClient, command: Callable[[str], None]) -> None:

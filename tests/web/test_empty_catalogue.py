@@ -25,7 +25,7 @@ import json, sys, time
 print(json.dumps({"step": "drawing", "processed": 3, "total": 10}), file=sys.stderr, flush=True)
 time.sleep(600)
 """
-# The task starts a service of its own, at the lowest priority.
+# The task opens the network once more, and draws and encodes beside other tests.
 LOADED_MS = 300_000
 
 
