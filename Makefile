@@ -55,11 +55,11 @@ screenshots: $(VENV)/installed-dev ## Renew the documentation's screenshots, in 
 	REQUIRE_BROWSER=1 KEEP_SCREENSHOTS=1 $(BIN)/pytest tests/web/test_screenshots.py
 
 # The fuzzer has wheels for Linux on x86-64 only.
-torture: $(VENV)/installed-torture ## Run the crash and damage tests for hours; ARGS="-k kills" selects one
+torture: $(VENV)/installed-torture ## Run the crash, damage and upgrade tests for hours; ARGS="-k kills" selects one
 	TORTURE_KILLS=200 TORTURE_ROWS=100000 TORTURE_CUTS=2000 TORTURE_POINTS=all \
 	TORTURE_EXAMPLES=1000 TORTURE_CUT_STEPS=100 TORTURE_REPLICA_KILLS=20 TORTURE_CHURN=2000 TORTURE_SOAK_SECONDS=7200 \
-	TORTURE_STARTS=200 TORTURE_SERVES=60 TORTURE_CUT_STARTS=20 TORTURE_FULL_SECONDS=300 \
-	$(BIN)/pytest tests/crash -o log_cli=true --log-cli-level=WARNING $(ARGS)
+	TORTURE_STARTS=200 TORTURE_SERVES=60 TORTURE_CUT_STARTS=20 TORTURE_FULL_SECONDS=300 TORTURE_RECORDINGS=all \
+	$(BIN)/pytest tests/crash tests/upgrade -o log_cli=true --log-cli-level=WARNING $(ARGS)
 	$(BIN)/python -m tests.crash.fuzz_decode 600
 
 # At these sizes all of them together take minutes; without --images each runs at full size.
