@@ -2,7 +2,8 @@
 
 Scripts and styles have URLs with a hash of all of them, such as `/web/3f5a…/app.js`, which browsers may keep for ever.
 The hash is a folder, so that relative imports need no rewriting. A page is revalidated on every visit, and loads one
-script and one style, which are all of its scripts and styles. Comments on lines of their own are not sent.
+script and one style, which are all of its scripts and styles. Comments on lines of their own, types and the indentation
+of styles are not sent.
 
 With any other hash, and without one, a URL has the current file, to be revalidated: a page that was open during an
 upgrade, or that comes from a replica of another version, still loads what it lacks.
@@ -32,6 +33,8 @@ CURRENT, ANY = "public, max-age=31536000, immutable", "no-cache"
 # Root paths for which a page is kept in memory.
 _CACHED_PAGES = 64
 _COMMENT_LINES = re.compile(r"^[ \t]*(?://.*|/\*(?:(?!\*/)[\s\S])*\*/)[ \t]*\n", re.MULTILINE)
+# A type in front of an expression, and the indentation of styles.
+_NOT_SENT = {".js": re.compile(r"/\*\* @(?:(?!\*/)[\s\S])*\*/ ?"), ".css": re.compile(r"^[ \t]+", re.MULTILINE)}
 _SCRIPT = re.compile(r' *<script type="module" src="/web/([^"]+)"></script>\n')
 _STYLE = re.compile(r' *<link rel="stylesheet" href="/web/([^"]+)">\n')
 _HASH = re.compile(r"[0-9a-f]{16}/")
@@ -97,6 +100,8 @@ class WebFiles:
         for path in sorted(folder.rglob("*")):
             if path.suffix in MEDIA_TYPES:
                 text = _COMMENT_LINES.sub("", path.read_text(encoding="utf-8"))
+                if path.suffix in _NOT_SENT:
+                    text = _NOT_SENT[path.suffix].sub("", text)
                 self.files[path.relative_to(folder).as_posix()] = WebFile(text, MEDIA_TYPES[path.suffix])
         self._pages = {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in folder.rglob("*.html")}
         for name, html in self._pages.items():

@@ -134,15 +134,18 @@ def test_the_hash_changes_with_any_file(tmp_path: Path) -> None:
     assert f'<script type="module" src="/x/web/{after.version}/index.html.js">' in after.page("index.html", "/x").text
 
 
-def test_comments_on_their_own_lines_are_not_sent_and_nothing_else_changes(tmp_path: Path) -> None:
-    code = (
-        'const url = "https://x"; // kept\nconst glob = "/*";\nconst star = a\n  * b;\n'
-        '/** @type {A} */ (c).d();\nconst end = "*/";\n'
-    )
-    (tmp_path / "app.js").write_text(f"/**\n * Gone.\n */\n{code}  // gone\n/* gone */\nlast();\n")
+def test_comments_on_their_own_lines_and_types_are_not_sent_and_nothing_else_changes(tmp_path: Path) -> None:
+    code = 'const url = "https://x"; // kept\nconst glob = "/*";\nconst star = a\n  * b;\n'
+    typed = f'/** @type {{A}} */ (c).d(/** @type {{\n  B}} */ (e));\n{code}const end = "*/";\n'
+    (tmp_path / "app.js").write_text(f"/**\n * Gone.\n */\n{typed}  // gone\n/* gone */\nlast();\n")
     sent = WebFiles(tmp_path).files["app.js"]
-    assert sent.content.decode() == f"{code}last();\n"
+    assert sent.content.decode() == f'(c).d((e));\n{code}const end = "*/";\nlast();\n'
     assert gzip.decompress(sent.compressed) == sent.content
+
+
+def test_indentation_of_styles_is_not_sent(tmp_path: Path) -> None:
+    (tmp_path / "style.css").write_text("a {\n  color: red;\n}\n")
+    assert WebFiles(tmp_path).files["style.css"].content == b"a {\ncolor: red;\n}\n"
 
 
 TOKEN = re.compile(r"""//[^\n]*|/\*[\s\S]*?\*/|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`""")

@@ -78,9 +78,12 @@ def busy() -> Iterator[None]:
 def starting(data: Path, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
     """Start `lookalike serve` without waiting until it is ready; kill it at the end."""
     environment = {"LOOKALIKE_DATA_DIR": str(data), "LOOKALIKE_PORT": str(free_port()), "LOOKALIKE_DEMO": "off"}
+    # A shell lets commands in the background ignore SIGINT, and what they start inherits that, unless it is handled.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     with log_of(data).open("ab") as log:
         command = [sys.executable, "-m", "app.cli.main", "serve"]
         process = subprocess.Popen(command, env=os.environ | environment | variables, stdout=log, stderr=log)
+    signal.signal(signal.SIGINT, inherited)
     try:
         yield process
     finally:
