@@ -49,7 +49,7 @@ class FakeEncoder:
     def __init__(self) -> None:
         self._planes = np.random.default_rng(7).normal(size=(FEATURE_DIM, BITS)).astype(np.float32)
 
-    def encode_one(self, image: NetworkInput, *, alone: bool = True) -> Future[Encodings]:  # noqa: ARG002 - the protocol `Encoder` has it for the choice of cores; this encoder has one way
+    def encode_one(self, image: NetworkInput, *, alone: bool = True) -> Future[Encodings]:  # noqa: ARG002 - callers pass it, as the protocol `Encoder` declares; this fake has no cores to choose
         result: Future[Encodings] = Future()
         result.set_result(self.encode_many([image]))
         return result

@@ -37,7 +37,7 @@ class Operation:
 
 
 class Stage:
-    """Context manager of `Operation.stage`. A class, because a generator takes twice the time, and stages are many."""
+    """Context manager of `Operation.stage`: a class, because generators cost more, and a search has many stages."""
 
     __slots__ = ("_name", "_span", "_start", "_work")
 

@@ -97,10 +97,14 @@ class TaskRunner:
         def is_stopped() -> bool:
             return self._ending.is_set() or not self._store(kind, latest[-1] if latest else None)
 
-        # A person waits for the demo, and an empty catalogue is not searched.
-        patient = kind is not TaskKind.DEMO
-        command = [*COMMAND, *_OPTIONS, *words]
-        ended = run_child(command, self._settings, is_stopped, is_progress, lowest_priority=patient)
+        ended = run_child(
+            [*COMMAND, *_OPTIONS, *words],
+            self._settings,
+            is_stopped,
+            is_progress,
+            # A person waits for the demo, and an empty catalogue is not searched.
+            lowest_priority=kind is not TaskKind.DEMO,
+        )
         is_stopped()  # stores the last progress
         state, message = self._result(kind, ended)
         log.info("task %s: %s. %s", kind, state, message)

@@ -95,7 +95,7 @@ def generate(url: str, images: Sequence[bytes], rate: int, seconds: int, key: st
         own = {"LOAD_BODIES": str(bodies), "ARTILLERY_DISABLE_TELEMETRY": "true"}
         limit = seconds + _OVERHEAD_S
         try:
-            done = subprocess.run(  # noqa: S603 - a list without a shell: the command that was found on the PATH, and files of this function
+            done = subprocess.run(  # noqa: S603 - no shell; the program is the Artillery on the PATH, and every argument is made in this function
                 [command, "run", "--quiet", "--output", str(report), str(folder / "load.json")],
                 env=os.environ | own,
                 capture_output=True,

@@ -131,7 +131,7 @@ def test_search_by_id_runs_in_all_three(page: Page, tmp_path: Path) -> None:
     texts = {
         name: write(page, f"{name}Snippet", {"like": [5]}, parameters) for name in ("curl", "python", "javascript")
     }
-    found = page.request.get("/images/5/similar", params=parameters).json()["results"]  # type: ignore[arg-type]  # text only
+    found = page.request.get("/images/5/similar", params=urlencode(parameters)).json()["results"]
     wanted = [match["key"] for match in found]
     assert len(wanted) == 4
     assert run_curl(texts["curl"], tmp_path) == wanted
@@ -144,7 +144,7 @@ def test_search_by_words_runs_in_all_three(page: Page, tmp_path: Path) -> None:
     texts = {
         name: write(page, f"{name}Snippet", {"listed": True}, parameters) for name in ("curl", "python", "javascript")
     }
-    found = page.request.get("/images", params=parameters).json()["items"]  # type: ignore[arg-type]  # text only
+    found = page.request.get("/images", params=urlencode(parameters)).json()["items"]
     wanted = [image["key"] for image in found]
     assert wanted == [f"key-{number}" for number in range(6, 0, -1)]
     assert run_curl(texts["curl"], tmp_path, "items") == wanted

@@ -6,7 +6,7 @@ import { stringifyJson } from "./json.js";
 const formats = new Map();
 
 /**
- * Format a number in English. Formats are kept, because making one takes longer than building a tile.
+ * Format a number in English. Formats are kept, because making one is slow.
  *
  * @param {number} value
  * @param {Intl.NumberFormatOptions} options

@@ -114,7 +114,7 @@ def _output_shape(build: Build, size: int, own_size: int) -> torch.Size | None:
     """Return the shape of a model's output for one image; None if it is not a tensor."""
     try:
         return _run(build, size, size, torch.device("meta"))
-    except Exception:  # of any kind, as above: also of models that cannot be built without memory
+    except Exception:  # not every model runs without memory (`meta`), and how it fails is up to the library
         if size != own_size and _takes(build, own_size, own_size):
             raise
         return _run(build, size, size, torch.device("cpu"))
@@ -124,7 +124,7 @@ def _takes(build: Build, size: int, image: int) -> bool:
     """Whether a model built for one size takes images of another one."""
     try:
         return _run(build, size, image, torch.device("meta")) is not None
-    except Exception:  # of any kind, as above: every one means that it does not
+    except Exception:  # libraries raise errors of any class for sizes that a model does not take
         return False
 
 
